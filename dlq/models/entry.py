@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from dlq.choices import LIVE, EntryStatus
+from dlq.models.group import ErrorGroup
+from dlq.querysets import DLQEntryQuerySet
+from syncs.choices import labelled
+from syncs.errors import ErrorType, ErrorTypeInfo
+from syncs.models import Run, Sync, SyncVersion
+
+
+class DLQEntry(models.Model):
+    """A dead letter: one row that could not be written, with everything needed to see why.
+
+    ``source_row`` and ``payload`` are JSON *text*: exact bytes, any Unicode (NUL is escaped there), no parsing on write.
+    At most one live entry per (sync, row key); a repeated failure raises its counts.
+    """
+
+    sync = models.ForeignKey(Sync, on_delete=models.PROTECT, related_name="dlq_entries")
+    row_key = models.CharField(max_length=255)
+    status = models.CharField(max_length=10, choices=labelled(EntryStatus), default=EntryStatus.OPEN)
+    group = models.ForeignKey(ErrorGroup, on_delete=models.PROTECT, related_name="entries")
+    fingerprint = models.CharField(max_length=32)
+
+    error_type = models.CharField(max_length=24, choices=[(member.value, member.info.label) for member in ErrorType])
+    error_code = models.CharField(max_length=120, blank=True, default="")
+    field = models.CharField(max_length=255, blank=True, default="")
+    message = models.TextField(blank=True, default="")
+    is_permanent = models.BooleanField(default=True)
+    http_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    response_excerpt = models.TextField(blank=True, default="")
+    request_id = models.CharField(max_length=120, blank=True, default="")
+
+    operation = models.CharField(max_length=8, default="upsert")
+    source_row = models.TextField(blank=True, default="")
+    payload = models.TextField(blank=True, default="")
+    content_hash = models.BigIntegerField()
+
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="dlq_entries")  # the last that failed it
+    first_run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
+    version = models.ForeignKey(SyncVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    step_number = models.PositiveIntegerField(null=True, blank=True)
+    attempt_count = models.PositiveIntegerField(default=1)  # calls that carried the row, over all runs
+    failure_count = models.PositiveIntegerField(default=1)  # runs that ended with it refused
+    first_failed_at = models.DateTimeField()
+    last_failed_at = models.DateTimeField()
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="owned_dlq_entries"
+    )
+    note = models.TextField(blank=True, default="")
+    reprocess_run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="reprocessed_entries")
+    reprocess_mode = models.CharField(max_length=8, blank=True, default="")
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    close_reason = models.CharField(max_length=255, blank=True, default="")
+    resolved_run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects = DLQEntryQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-last_failed_at", "-id"]
+        verbose_name = "dead letter"
+        verbose_name_plural = "dead letters"
+        permissions: ClassVar = [
+            ("reprocess_dlqentry", "Can reprocess dead letters"),
+            ("discard_dlqentry", "Can discard and reopen dead letters"),
+            ("export_dlqentry", "Can export dead letters"),
+        ]
+        indexes: ClassVar = [
+            # List, newest first, all statuses.
+            models.Index(name="entry_newest", fields=["-last_failed_at", "-id"]),
+            # List filtered by status (the default: open).
+            models.Index(name="entry_status_newest", fields=["status", "-last_failed_at", "-id"]),
+            # List of one sync, usually with a status.
+            models.Index(name="entry_sync_newest", fields=["sync", "status", "-last_failed_at", "-id"]),
+            # Entries of a group; also counts per group.
+            models.Index(name="entry_group", fields=["group", "status", "-last_failed_at"]),
+            # Exact search by key; history of one row.
+            models.Index(name="entry_key", fields=["row_key"]),
+            # What a reprocess run works on, and what it must put back.
+            models.Index(
+                name="entry_reprocess", fields=["reprocess_run", "id"], condition=Q(status__in=["queued", "inflight"])
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                name="entry_one_live_per_row", fields=["sync", "row_key"], condition=Q(status__in=list(LIVE))
+            ),
+            models.CheckConstraint(name="entry_status_known", condition=Q(status__in=list(EntryStatus))),
+            models.CheckConstraint(name="entry_type_known", condition=Q(error_type__in=list(ErrorType))),
+            models.CheckConstraint(
+                name="entry_closed_has_time",
+                condition=Q(status__in=list(LIVE), closed_at__isnull=True) | Q(closed_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="entry_discard_has_reason", condition=~Q(status=EntryStatus.DISCARDED) | ~Q(close_reason="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.row_key
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def info(self) -> ErrorTypeInfo:
+        return ErrorType(self.error_type).info
+
+    @property
+    def source_values(self) -> dict[str, Any]:
+        """The warehouse row as read: column -> value, numbers exact."""
+        return _load(self.source_row)
+
+    @property
+    def payload_values(self) -> dict[str, Any]:
+        return _load(self.payload)
+
+
+def _load(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    loaded = json.loads(text, parse_float=Decimal)
+    return loaded if isinstance(loaded, dict) else {"": loaded}

@@ -1,0 +1,209 @@
+"""One settings file, driven by the environment. Out of the box: SQLite under var/, debug on, local addresses only.
+
+Production sets at least DEBUG=0, SECRET_KEY, RETL_ENCRYPTION_KEYS, ALLOWED_HOSTS and DATABASE_URL; see docs/operations.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if (BASE_DIR / ".env").is_file():
+    environ.Env.read_env(BASE_DIR / ".env")
+
+VAR_DIR = Path(env.str("REDRIVE_VAR", default=str(BASE_DIR / "var")))
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+DEBUG = env.bool("DEBUG", default=True)
+_LOCAL_SECRET_KEY = "local-only-" + "x" * 50
+_LOCAL_ENCRYPTION_KEY = "bG9jYWwtb25seS1rZXktbmV2ZXItaW4tcHJvZHVjdCE="  # "local-only-key-never-in-product!"
+SECRET_KEY = env.str("SECRET_KEY", default=_LOCAL_SECRET_KEY)
+ENCRYPTION_KEYS = env.list("RETL_ENCRYPTION_KEYS", default=[_LOCAL_ENCRYPTION_KEY])
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+if not DEBUG:
+    if SECRET_KEY == _LOCAL_SECRET_KEY:
+        raise ImproperlyConfigured("SECRET_KEY is not set. Outside debug, set it to a long random text of your own.")
+    if _LOCAL_ENCRYPTION_KEY in ENCRYPTION_KEYS:
+        raise ImproperlyConfigured(
+            "RETL_ENCRYPTION_KEYS is not set, or holds the local key. Make one with: python manage.py make_key"
+        )
+elif any(host not in ("localhost", "127.0.0.1", "[::1]", "testserver") for host in ALLOWED_HOSTS):
+    raise ImproperlyConfigured("DEBUG is on, but ALLOWED_HOSTS names a host that is not local. Set DEBUG=0.")
+
+INSTALLED_APPS = [
+    "monitoring",
+    "dlq",
+    "syncs",
+    "retl_project.apps.RetlAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_q",
+    "django_filters",
+    "import_export",
+    "rest_framework",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "retl_project.urls"
+WSGI_APPLICATION = "retl_project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database. SQLite: one machine, trial and small use. PostgreSQL: production. The psycopg pool is never used: its connections
+# would be shared across the forks of the worker processes.
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'redrive.sqlite3'}")
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-32000;PRAGMA temp_store=MEMORY;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+DATETIME_FORMAT = "j M Y H:i:s"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_DIRS = [BASE_DIR / "retl_project" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- Security. Strict content policy: no inline script or style anywhere in the product.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+if not DEBUG:
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=True)
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_TLS_PROXY", default=False) else None
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_NAME = "__Host-redrive_session"
+    CSRF_COOKIE_NAME = "__Host-redrive_csrf"
+
+# --- django-q2 is the doorbell, not the brain: it wakes workers; what is true stands in our tables. Its own timeout and retry stand
+# far above any run, because the lease is the real timeout.
+_DAY = 86_400
+Q_CLUSTER = {
+    "name": "redrive",
+    "label": "Background jobs",
+    "orm": "default",
+    "workers": env.int("REDRIVE_WORKERS", default=2),
+    "queue_limit": 1,
+    "bulk": 1,
+    "poll": 0.5,
+    "timeout": 7 * _DAY,
+    "retry": 8 * _DAY,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": -1,
+    "catch_up": False,
+    "guard_cycle": 0.5,
+    "recycle": 100,
+    "max_rss": None,
+    "ALT_CLUSTERS": {"fast": {"workers": 1, "timeout": _DAY, "retry": 2 * _DAY, "scheduler": False}},
+}
+
+IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "export"
+IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "import"
+IMPORT_EXPORT_CHUNK_SIZE = 2000
+
+# --- Redrive's own knobs.
+RETL: dict[str, Any] = {
+    "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
+    "REJECTED_ROW_SINK": "dlq.sink.DLQSink",
+    "REPROCESS_SELECTION": "dlq.sink.EntrySelection",
+    # Destinations in private address ranges are refused unless an operator lists the range here (CIDR, comma separated).
+    "ALLOWED_PRIVATE_NETWORKS": tuple(
+        env.list("RETL_ALLOWED_PRIVATE_NETWORKS", default=["127.0.0.0/8", "::1/128"] if DEBUG else [])
+    ),
+    "LEASE_SECONDS": env.int("RETL_LEASE_SECONDS", default=30),
+    "MAX_CRASHES": 3,
+    "ATTEMPTS_KEPT_PER_STEP": 20,
+    "SHORT_RUN_ROWS": 200,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}

@@ -1,0 +1,82 @@
+"""What a destination must do: check itself without writing, and account for every record of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from syncs.connectors import CheckReport
+from syncs.records import Batch, BatchResult, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Limits and promises of one destination object.
+
+    ``idempotent``: operations that may be sent twice without harm (natural key or a key header that it honours).
+    ``requests_per_window``: calls allowed in ``window_seconds``, shared by all syncs of the connection; 0 = no limit.
+    """
+
+    operations: frozenset[Operation]
+    idempotent: frozenset[Operation]
+    max_records: int = 100
+    max_bytes: int = 1_000_000
+    max_record_bytes: int = 1_000_000
+    concurrency: int = 4
+    requests_per_window: int = 0
+    window_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a destination object, as far as the destination tells."""
+
+    name: str
+    label: str = ""
+    type: str = ""
+    is_required: bool = False
+    is_key: bool = False
+    max_length: int | None = None
+    options: tuple[str, ...] = ()
+
+
+class CredentialStore(Protocol):
+    """The connection's secrets. ``locked()`` holds the row lock while one worker refreshes a rotating token."""
+
+    def read(self) -> Mapping[str, Any]: ...
+
+    def locked(self) -> AbstractContextManager[LockedCredentials]: ...
+
+
+class LockedCredentials(Protocol):
+    """``secrets``: read after the lock was taken, so another worker's refresh is seen."""
+
+    secrets: Mapping[str, Any]
+
+    def save(self, secrets: Mapping[str, Any]) -> None: ...
+
+
+class Destination(Protocol):
+    """Built for one object of one connection; ``write`` is called from several threads at once."""
+
+    capabilities: Capabilities
+
+    def check(self) -> CheckReport:
+        """Read-only. Never raises for what the other side does; says it in the report."""
+        ...
+
+    def fields(self) -> list[Field] | None:
+        """Fields of the object, or None where the destination cannot tell."""
+        ...
+
+    def write(self, batch: Batch) -> BatchResult:
+        """Send one batch once: no retries, no waiting. One outcome per record, in order.
+
+        What the other side does is a value. Raises only ``FatalError`` kinds for faults of the set-up (a path that cannot be
+        built, an address the guard refuses).
+        """
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,268 @@
+"""What the engine needs from outside. The Django side implements these; tests implement them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from syncs.choices import StepKind, StepStatus
+from syncs.records import Operation, Record, RowError, RowValues
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float: ...
+
+    def now(self) -> datetime: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(slots=True, frozen=True)
+class LedgerRow:
+    """What the ledger holds for one row key.
+
+    ``payload_hash``: content last accepted, None if never. ``held_hash``: content that waits in the DLQ (or was discarded), None
+    if none; ``is_hold_permanent``: False for a transient failure, which the next run tries again. ``run_id``: the run that last
+    wrote this ledger row.
+    """
+
+    payload_hash: int | None
+    held_hash: int | None
+    is_hold_permanent: bool
+    run_id: int
+
+
+class Ledger(Protocol):
+    def is_empty(self) -> bool:
+        """True when nothing was ever recorded for the sync: the engine then skips look-ups for the whole run."""
+        ...
+
+    def lookup(self, keys: Sequence[str]) -> Mapping[str, LedgerRow]:
+        """One set-based read. Keys without a ledger row are absent."""
+        ...
+
+    def mark_seen(self, keys: Sequence[str]) -> None:
+        """Mirror mode: the warehouse still has these keys in this run. Committed at once."""
+        ...
+
+    def count_vanished(self) -> tuple[int, int]:
+        """Mirror mode, after a complete read: (accepted keys that were not seen in this run, accepted keys in all)."""
+        ...
+
+    def vanished(self) -> Iterator[list[str]]:
+        """Those keys, in chunks."""
+        ...
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A row on its way to the DLQ. ``record`` is None where mapping or key failed and nothing could be sent.
+
+    ``content_hash`` is what the ledger holds back: the payload's hash, or the raw row's where there is no payload.
+    """
+
+    key: str
+    row: RowValues
+    error: RowError
+    content_hash: int
+    record: Record | None = None
+    operation: Operation = Operation.UPSERT
+    attempts: int = 1
+    step_number: int | None = None
+    request_id: str = ""
+    is_ledgered: bool = True  # False for synthetic keys (NULL or doubled): they never meet the ledger
+
+
+@dataclass(slots=True)
+class Send:
+    """Intent, recorded by T1 before the call: which rows go out, under which key, for the how-manieth time."""
+
+    step_number: int
+    operation: Operation
+    keys: list[str]
+    idempotency_key: str
+    attempt: int
+    crash_count: int = 0
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call of a step, as shown on the run page."""
+
+    number: int
+    started_at: datetime
+    milliseconds: float
+    row_count: int
+    http_status: int | None
+    request_id: str
+    idempotency_key: str
+    signal: str
+    request: str = ""
+    excerpt: str = ""
+    message: str = ""
+    wait_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class StepUpdate:
+    """New or changed step. ``attempts`` holds only what is new since the last update. ``sends``: what is in flight after it."""
+
+    number: int
+    kind: StepKind
+    status: StepStatus
+    started_at: datetime
+    finished_at: datetime | None = None
+    row_count: int = 0
+    accepted_count: int = 0
+    dead_lettered_count: int = 0
+    message: str = ""
+    attempts: list[Attempt] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
+    is_new: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """read + vanished = accepted + unchanged + skipped + dead_lettered + pending, once a run has ended."""
+
+    read: int = 0
+    vanished: int = 0
+    accepted: int = 0
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    dead_lettered: int = 0
+    requests: int = 0
+    retries: int = 0
+    bytes_sent: int = 0
+
+    @property
+    def settled(self) -> int:
+        return self.accepted + self.unchanged + self.skipped + self.dead_lettered
+
+    @property
+    def pending(self) -> int:
+        return self.read + self.vanished - self.settled
+
+
+@dataclass(slots=True)
+class Commit:
+    """One transaction: results of finished calls (T2) and intents of the next ones (T1), or either alone.
+
+    ``accepted``: records written at the destination (a delete removes the ledger row). ``resolved_unchanged``: keys whose dead
+    letter is moot, because what is accepted already equals the warehouse row. ``counts``: totals of the run so far.
+    """
+
+    accepted: list[Record] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    resolved_unchanged: list[str] = field(default_factory=list)
+    steps: list[StepUpdate] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    progressed: bool = True  # False for a first intent: a crash after it is one more crash without progress
+
+    def __bool__(self) -> bool:
+        return bool(self.accepted or self.rejected or self.resolved_unchanged or self.steps)
+
+
+class Recorder(Protocol):
+    def commit(self, commit: Commit) -> None:
+        """Write it all or nothing. Raises ``FenceLostError`` when another worker owns the run."""
+        ...
+
+    def interrupted_sends(self) -> list[Send]:
+        """What was in flight when the last worker of this run died. ``crash_count`` counts this crash."""
+        ...
+
+    def next_step_number(self) -> int: ...
+
+
+class RejectedRowSink(Protocol):
+    """Where refused rows go. Called inside the recorder's transaction; must not commit by itself."""
+
+    def store(self, rejected: Sequence[Rejected], *, columns: Sequence[str]) -> None:
+        """Insert or refresh one live entry per row key, and the counts of its error group."""
+        ...
+
+    def resolve(self, keys: Sequence[str]) -> None:
+        """These keys were accepted: close their live entries, naming the run."""
+        ...
+
+    def finish(self, *, is_complete: bool) -> None:
+        """The run ended (in the finishing transaction). Put back entries that wait for this run; where every row was read,
+        close invalid-key entries that did not come back."""
+        ...
+
+
+class ReprocessSelection(Protocol):
+    """The rows of a reprocess run."""
+
+    def chunks(self) -> Iterator[list[str]]:
+        """Row keys to read again from the warehouse."""
+        ...
+
+    def stored(self) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
+        """(row key, stored warehouse row) for entries that are to be sent as stored."""
+        ...
+
+    def gone(self, keys: Sequence[str]) -> None:
+        """The warehouse has no row for these keys any more."""
+        ...
+
+
+class Flag(StrEnum):
+    """Why a run should stop between batches."""
+
+    GO = "go"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    DRAIN = "drain"
+
+
+class Control(Protocol):
+    def flag(self) -> Flag:
+        """Cheap: read by the lease thread every few seconds. Raises ``FenceLostError`` once the lease is lost."""
+        ...
+
+    def lease_seconds_left(self) -> float: ...
+
+    def concurrency_share(self) -> int | None:
+        """How many calls at once this run may make while others share the connection; None = as the connection says."""
+        ...
+
+
+class Budget(Protocol):
+    """The request budget of the connection, shared by every run that uses it."""
+
+    def take(self, wanted: int) -> tuple[int, float]:
+        """Reserve up to ``wanted`` calls. Returns (granted, seconds until more may be granted)."""
+        ...
+
+
+class Rows(Protocol):
+    """What the engine reads: the warehouse stream, or the rows of a reprocess."""
+
+    columns: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[list[RowValues]]: ...
+
+
+class Mapper(Protocol):
+    """A compiled mapping. One call per row."""
+
+    def __call__(self, row: RowValues) -> dict[str, Any] | RowError: ...
+
+
+def chunked(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) >= size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

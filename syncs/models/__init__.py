@@ -1,0 +1,6 @@
+from syncs.models.connection import Connection, RateWindow
+from syncs.models.ledger import DeliveredRow
+from syncs.models.run import Run, Step
+from syncs.models.sync import FieldMapping, Sync, SyncVersion
+
+__all__ = ["Connection", "DeliveredRow", "FieldMapping", "RateWindow", "Run", "Step", "Sync", "SyncVersion"]
