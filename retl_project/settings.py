@@ -93,7 +93,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
-        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-32000;PRAGMA temp_store=MEMORY;",
+        "init_command": (
+            "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-32000;PRAGMA temp_store=MEMORY;"
+        ),
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
@@ -158,8 +160,8 @@ if not DEBUG:
     SESSION_COOKIE_NAME = "__Host-redrive_session"
     CSRF_COOKIE_NAME = "__Host-redrive_csrf"
 
-# --- django-q2 is the doorbell, not the brain: it wakes workers; what is true stands in our tables. Its own timeout and retry stand
-# far above any run, because the lease is the real timeout.
+# --- django-q2 is the doorbell, not the brain: it wakes workers; what is true stands in our tables. Its own timeout and
+# retry stand far above any run, because the lease is the real timeout.
 _DAY = 86_400
 Q_CLUSTER = {
     "name": "redrive",

@@ -84,8 +84,8 @@ class Signal(StrEnum):
     """What the answer says of the batch as a whole, beside the outcome of each record.
 
     ``ok``: read the outcomes. ``refused``: all or nothing, no hint which record; halve. ``rate_limited``, ``unavailable`` (5xx,
-    connect errors), ``unknown`` (lost answer): never halve at once, wait and send again. ``auth``, ``config``: the connection or
-    the sync is at fault, stop the run, dead-letter nothing.
+    connect errors), ``unknown`` (lost answer): never halve at once, wait and send again. ``auth``, ``config``: the connection
+    or the sync is at fault, stop the run, dead-letter nothing.
     """
 
     OK = "ok"

@@ -11,8 +11,8 @@ from syncs.models.sync import Sync
 class DeliveredRow(models.Model):
     """The ledger: per row key, the content the destination accepted last, and the content that is held back in the DLQ.
 
-    Change detection and the checkpoint in one. The primary key is (sync, row key): no second index to write. ``run_id`` is a plain
-    number: a million rows need no foreign key check each.
+    Change detection and the checkpoint in one. The primary key is (sync, row key): no second index to write. ``run_id`` is
+    a plain number: a million rows need no foreign key check each.
     """
 
     pk = models.CompositePrimaryKey("sync_id", "row_key")
