@@ -1,0 +1,225 @@
+"""Who works on a run: claimed, given back, ended, taken away from a dead worker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from syncs.choices import RunStatus, StepStatus, Trigger
+from syncs.engine.ports import Counts
+from syncs.errors import ErrorType, RedriveError
+from syncs.models import Run, Step
+from syncs.querysets import database_now
+from syncs.records import RowError
+from syncs.services import sinks
+from syncs.services.doorbell import ring, ring_next
+from syncs.services.leases import Claim, lease_seconds
+from syncs.signals import run_finished
+
+logger = logging.getLogger(__name__)
+
+HARD_STOP = 8  # crashes in a row that end a run even while a batch is still in flight
+
+
+def claim(*, run_id: int | None = None, worker: str, is_short: bool | None = None) -> Claim | None:
+    """Take one queued run: this one, or the one that waits longest. None: there is nothing to take.
+
+    The lease runs from now by the database's clock; the fence moves on by one, so a former owner can write nothing more.
+    """
+    asked_at = time.monotonic()
+    now = database_now()
+    waiting = Run.objects.claimable(now)
+    if run_id is not None:
+        waiting = waiting.filter(pk=run_id)
+    if is_short is not None:
+        waiting = waiting.filter(is_short=is_short)
+    for pk, fence in waiting.order_by("queued_at", "id").values_list("pk", "fence")[:10]:
+        if _take(pk, fence, now, worker):
+            return Claim(run_id=pk, fence=fence + 1, worker=worker, lease_ends=asked_at + lease_seconds())
+    return None
+
+
+def _take(pk: int, fence: int, now: datetime, worker: str) -> bool:
+    try:
+        with transaction.atomic():
+            taken = (
+                Run.objects.claimable(now)
+                .filter(pk=pk, fence=fence)
+                .update(
+                    status=RunStatus.RUNNING,
+                    fence=fence + 1,
+                    lease_until=now + timedelta(seconds=lease_seconds()),
+                    started_at=Coalesce(F("started_at"), now),
+                    worker=worker[:120],
+                    not_before=None,
+                    reason="",
+                )
+            )
+    except IntegrityError:  # run_one_live_per_sync: another run of the sync was claimed at the same moment
+        return False
+    return taken == 1
+
+
+def release(claim: Claim, *, reason: str, not_before: datetime | None = None) -> bool:
+    """Give a run back to the queue (drain, pause, a long wait); whoever takes it next goes on by the ledger."""
+    with transaction.atomic():
+        given = Run.objects.owned(claim.run_id, claim.fence).update(
+            status=RunStatus.QUEUED, lease_until=None, worker="", reason=reason[:255], not_before=not_before
+        )
+        if given != 1:
+            return False
+        run = Run.objects.get(pk=claim.run_id)
+        if run.cancel_requested_at is not None:
+            end_queued(run, "Cancelled.")
+            return True
+        if not_before is None:
+            ring(run)
+        ring_next(run.sync_id, after=run.pk)
+    return True
+
+
+def finish(
+    claim: Claim,
+    *,
+    status: RunStatus,
+    counts: Counts,
+    error_summary: Sequence[Mapping[str, Any]] = (),
+    failure: RedriveError | RowError | None = None,
+    reason: str = "",
+) -> bool:
+    """End a run this process holds. False: somebody else owns it, and nothing was written.
+
+    May be called inside a transaction that also writes what belongs to the end; ``run_finished`` is sent after its commit.
+    """
+    with transaction.atomic():
+        ended = Run.objects.owned(claim.run_id, claim.fence).end(
+            status,
+            now=database_now(),
+            error_summary=list(error_summary),
+            failure_type=_failure_type(failure),
+            failure_message=failure.message if failure else "",
+            reason=reason[:255],
+            pending_count=counts.pending,
+            **_columns(counts),
+        )
+        if ended != 1:
+            return False
+        sync_id = Run.objects.values_list("sync_id", flat=True).get(pk=claim.run_id)
+        ring_next(sync_id)
+        _announce(claim.run_id)
+    return True
+
+
+def _failure_type(failure: RedriveError | RowError | None) -> str:
+    if failure is None:
+        return ""
+    return (failure.type if isinstance(failure, RowError) else failure.error_type).value
+
+
+def _columns(counts: Counts) -> dict[str, int]:
+    return {
+        "read_count": counts.read,
+        "vanished_count": counts.vanished,
+        "accepted_count": counts.accepted,
+        "created_count": counts.created,
+        "updated_count": counts.updated,
+        "deleted_count": counts.deleted,
+        "unchanged_count": counts.unchanged,
+        "skipped_count": counts.skipped,
+        "dead_lettered_count": counts.dead_lettered,
+        "request_count": counts.requests,
+        "retry_count": counts.retries,
+        "bytes_sent": counts.bytes_sent,
+    }
+
+
+def _announce(run_id: int) -> None:
+    transaction.on_commit(lambda: run_finished.send_robust(sender=Run, run_id=run_id) and None)
+
+
+def _close(run: Run) -> None:
+    """What belongs to an end without a worker: nothing stays in flight, dead letters that waited for the run go back."""
+    Step.objects.filter(run=run, status=StepStatus.INFLIGHT).update(
+        status=StepStatus.INTERRUPTED, finished_at=timezone.now(), sends=[]
+    )
+    if run.trigger == Trigger.REPROCESS:
+        sinks.put_back_entries(run)
+    ring_next(run.sync_id)
+    _announce(run.pk)
+
+
+def end_queued(run: Run, reason: str, *, by_id: int | None = None) -> bool:
+    """Cancel a run that waits. False: it does not wait any more."""
+    asked: dict[str, Any] = {} if by_id is None else {"cancel_requested_by_id": by_id}
+    ended = Run.objects.filter(pk=run.pk, status=RunStatus.QUEUED).end(
+        RunStatus.CANCELLED, now=database_now(), reason=reason[:255], **asked
+    )
+    if ended:
+        _close(run)
+    return bool(ended)
+
+
+def reap() -> list[Run]:
+    """Take runs away from workers that stopped renewing: back to the queue, or to their end after too many crashes."""
+    now = database_now()
+    reaped = []
+    for run in Run.objects.lease_expired(now).order_by("lease_until")[:100]:
+        try:
+            with transaction.atomic():
+                if _reap(run, now):
+                    reaped.append(run)
+        except Exception:
+            logger.exception("Run %s: its dead lease could not be cleared; the next tick tries again.", run.pk)
+    return reaped
+
+
+def _reap(run: Run, now: datetime) -> bool:
+    mine = Run.objects.filter(pk=run.pk, fence=run.fence, lease_until=run.lease_until, status=RunStatus.RUNNING)
+    crashes = run.crash_count + 1
+    counted = {"crash_count": F("crash_count") + 1, "total_crash_count": F("total_crash_count") + 1}
+    if run.cancel_requested_at is not None:
+        reason = "Cancelled; its worker stopped before it could say so."
+        return _ended(mine.end(RunStatus.CANCELLED, now=now, reason=reason, **counted), run)
+    if _gives_up(run, crashes):
+        message = (
+            f"The worker stopped {crashes} times in a row without getting any further (last: {run.worker or 'unknown'}). "
+            "Usual causes: too little memory, or a kill by the operating system. See the worker's log, then run the sync again."
+        )
+        failed = mine.end(
+            RunStatus.FAILED,
+            now=now,
+            failure_type=ErrorType.WORKER_CRASH.value,
+            failure_message=message,
+            reason="Gave up after repeated worker crashes.",
+            **counted,
+        )
+        return _ended(failed, run)
+    reason = f"Its worker ({run.worker}) stopped; the next one goes on."[:255]
+    back = mine.update(status=RunStatus.QUEUED, lease_until=None, worker="", reason=reason, **counted)
+    if back:
+        logger.warning("Run %s: worker %s stopped renewing its lease; the run is back in the queue.", run.pk, run.worker)
+        ring(run)
+    return back == 1
+
+
+def _gives_up(run: Run, crashes: int) -> bool:
+    if crashes >= HARD_STOP:
+        return True
+    # With a batch in flight the next attempt isolates the row that kills the worker; without, it would only crash again.
+    return crashes >= settings.RETL["MAX_CRASHES"] and not Step.objects.filter(run=run, status=StepStatus.INFLIGHT).exists()
+
+
+def _ended(count: int, run: Run) -> bool:
+    if count:
+        logger.error("Run %s ended without its worker: %s", run.pk, run.worker)
+        _close(run)
+    return count == 1

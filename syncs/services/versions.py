@@ -1,0 +1,79 @@
+"""Versions of a sync: what a run used stays readable, whatever is edited later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from syncs.models import Connection, FieldMapping, Sync, SyncVersion
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+_SYNC_FIELDS = (
+    "query",
+    "mode",
+    "detection",
+    "cursor_column",
+    "cursor_overlap_seconds",
+    "on_mapping_error",
+    "delete_guard_percent",
+    "delete_guard_rows",
+    "batch_records",
+    "max_attempts",
+    "retry_budget_seconds",
+    "breaker_threshold",
+    "destination_object",
+    "destination_options",
+)
+_MAPPING_FIELDS = (
+    "destination_field",
+    "kind",
+    "column",
+    "constant",
+    "template",
+    "type",
+    "options",
+    "on_null",
+    "default",
+    "is_required",
+    "is_key",
+)
+
+
+def snapshot(sync: Sync) -> dict[str, Any]:
+    """Everything that decides what a run sends, as JSON. Connections by id and name: their secrets never enter it."""
+    names = dict(Connection.objects.filter(pk__in=(sync.source_id, sync.destination_id)).values_list("pk", "name"))
+    values: dict[str, Any] = {name: getattr(sync, name) for name in _SYNC_FIELDS}
+    values["key_columns"] = list(sync.key_column_list)
+    values["source"] = {"id": sync.source_id, "name": names[sync.source_id]}
+    values["destination"] = {"id": sync.destination_id, "name": names[sync.destination_id]}
+    values["mappings"] = list(FieldMapping.objects.filter(sync_id=sync.pk).order_by("position", "id").values(*_MAPPING_FIELDS))
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def digest_of(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def pin(sync: Sync, *, author: AbstractBaseUser | None = None, note: str = "") -> SyncVersion:
+    """The version that equals the sync as it is in the database now: the current one, or a new one."""
+    with transaction.atomic():
+        # Without the key lock, rows that refer to the sync (runs, dead letters) need not wait for this transaction.
+        fresh = Sync.objects.select_for_update(no_key=True).get(pk=sync.pk)
+        values = snapshot(fresh)
+        digest = digest_of(values)
+        current = fresh.current_version
+        if current is not None and current.digest == digest:
+            return current
+        last = SyncVersion.objects.filter(sync=fresh).aggregate(last=Max("number"))["last"] or 0
+        version = SyncVersion.objects.create(
+            sync=fresh, number=last + 1, snapshot=values, digest=digest, author_id=getattr(author, "pk", None), note=note
+        )
+        Sync.objects.filter(pk=fresh.pk).update(current_version=version)
+        return version
