@@ -1,0 +1,94 @@
+# `make` or `make help` lists the targets. Needs Python 3.11 or newer with pip, and make; everything else goes into .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+MANAGE := $(BIN)/python manage.py
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Set-up. The stamps make a second call instant; they are older than what they depend on when an install is due.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Redrive needs Python 3.11 or newer, and \"$(PYTHON)\" is older or missing. Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Setting up $(VENV) ..." >&2
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what Redrive needs to run ..." >&2
+	@$(PIP) -c constraints.txt -e ".[demo]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the tools for tests ..." >&2
+	@$(PIP) -c constraints.txt -e ".[dev]"
+	@touch $(VENV)/.installed-run $@
+
+.PHONY: setup
+setup: $(VENV)/.installed-run ## Make .venv with what the console needs
+	@:
+
+.PHONY: setup-dev
+setup-dev: $(VENV)/.installed-dev ## Make .venv with the tools for tests as well
+	@:
+
+# --- Run
+.PHONY: run
+run: $(VENV)/.installed-run ## Load the demo, run its sync, serve the console (ARGS=--once: without serving)
+	@$(MANAGE) demo --port $(PORT) $(ARGS)
+
+.PHONY: migrate
+migrate: $(VENV)/.installed-run ## Bring the database up to date
+	@$(MANAGE) migrate --verbosity 1
+
+.PHONY: serve
+serve: migrate ## Serve the console alone
+	@$(MANAGE) runserver --noreload 127.0.0.1:$(PORT)
+
+.PHONY: worker
+worker: migrate ## Run the worker alone
+	@$(MANAGE) retl_worker $(ARGS)
+
+.PHONY: crm
+crm: $(VENV)/.installed-run ## Run the demo's sandbox CRM alone
+	@$(BIN)/python -m retl_project.demo.sandbox_crm --state var/demo/crm.sqlite3 $(ARGS)
+
+# --- Check
+.PHONY: check
+check: $(VENV)/.installed-dev ## Lint, format, types and layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+
+.PHONY: test
+test: check ## Check, then run the tests on SQLite and on PostgreSQL (ARGS go to pytest)
+	@$(BIN)/python -m tests.run $(ARGS)
+
+.PHONY: test-matrix
+test-matrix: test ## The tests, and again on Python 3.12 with Django 6.1 where that Python is found
+	@if python3.12 -c 'import venv' 2>/dev/null; then \
+	  { [ -x .venv312/bin/python ] || python3.12 -m venv .venv312; } && \
+	  .venv312/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]" && \
+	  .venv312/bin/python -m tests.run $(ARGS); \
+	else echo "No working python3.12 here: the Django 6.1 half was left out."; fi
+
+.PHONY: faults
+faults: $(VENV)/.installed-dev ## The long tests that kill and starve processes
+	@$(BIN)/python -m pytest -m faults -p no:randomly $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.installed-dev ## Measure the engine (ARGS="engine --json")
+	@$(BIN)/python -m bench $(or $(ARGS),engine)
+
+.PHONY: clean
+clean: ## Remove the demo's data, caches and environments
+	rm -rf var .venv .venv312 staticfiles build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
