@@ -38,6 +38,7 @@ elif any(host not in ("localhost", "127.0.0.1", "[::1]", "testserver") for host 
     raise ImproperlyConfigured("DEBUG is on, but ALLOWED_HOSTS names a host that is not local. Set DEBUG=0.")
 
 INSTALLED_APPS = [
+    "retl_project.apps.RetlProjectConfig",
     "monitoring",
     "dlq",
     "syncs",
@@ -83,8 +84,8 @@ TEMPLATES = [
     },
 ]
 
-# --- Database. SQLite: one machine, trial and small use. PostgreSQL: production. The psycopg pool is never used: its connections
-# would be shared across the forks of the worker processes.
+# --- Database. SQLite: one machine, trial and small use. PostgreSQL: production. The psycopg pool is never used: its
+# connections would be shared across the forks of the worker processes.
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'redrive.sqlite3'}")
 }
@@ -120,7 +121,6 @@ DATETIME_FORMAT = "j M Y H:i:s"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-STATICFILES_DIRS = [BASE_DIR / "retl_project" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
