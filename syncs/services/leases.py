@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType, TracebackType
@@ -127,7 +127,7 @@ class LeaseKeeper:
 
 
 @contextlib.contextmanager
-def draining_on_signals(*signals: signal.Signals) -> Iterator[None]:
+def draining_on_signals(*signals: signal.Signals, also: Callable[[], None] | None = None) -> Iterator[None]:
     """Turn these signals into a request to stop after the batches in flight. Outside the main thread: does nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -135,6 +135,8 @@ def draining_on_signals(*signals: signal.Signals) -> Iterator[None]:
 
     def drain(number: int, frame: FrameType | None) -> None:
         DRAIN.set()
+        if also is not None:
+            also()
 
     before = {number: signal.signal(number, drain) for number in signals}
     try:

@@ -119,6 +119,18 @@ def finish(
     return True
 
 
+def abandon(claim: Claim, message: str) -> bool:
+    """Fail a run this process holds, with the counts that are recorded. False: somebody else owns it."""
+    with transaction.atomic():
+        run = Run.objects.get(pk=claim.run_id)
+        ended = Run.objects.owned(claim.run_id, claim.fence).end(
+            RunStatus.FAILED, now=database_now(), failure_type=ErrorType.UNKNOWN.value, failure_message=message
+        )
+        if ended:
+            _close(run)
+    return ended == 1
+
+
 def _failure_type(failure: RedriveError | RowError | None) -> str:
     if failure is None:
         return ""

@@ -15,12 +15,12 @@ from syncs.models import Run, Sync
 from syncs.services import versions
 from syncs.services.doorbell import ring, ring_lost
 from syncs.services.leases import Claim
-from syncs.services.ownership import claim, end_queued, finish, reap, release
+from syncs.services.ownership import abandon, claim, end_queued, finish, reap, release
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-__all__ = ["Claim", "cancel", "claim", "finish", "reap", "release", "request", "ring", "ring_lost"]
+__all__ = ["Claim", "abandon", "cancel", "claim", "finish", "reap", "release", "request", "ring", "ring_lost"]
 
 _SINGLE = (Trigger.SCHEDULE, Trigger.REPROCESS, Trigger.BACKFILL)  # each request is a run of its own
 

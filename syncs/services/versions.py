@@ -30,7 +30,7 @@ _SYNC_FIELDS = (
     "destination_object",
     "destination_options",
 )
-_MAPPING_FIELDS = (
+MAPPING_FIELDS = (
     "destination_field",
     "kind",
     "column",
@@ -52,7 +52,7 @@ def snapshot(sync: Sync) -> dict[str, Any]:
     values["key_columns"] = list(sync.key_column_list)
     values["source"] = {"id": sync.source_id, "name": names[sync.source_id]}
     values["destination"] = {"id": sync.destination_id, "name": names[sync.destination_id]}
-    values["mappings"] = list(FieldMapping.objects.filter(sync_id=sync.pk).order_by("position", "id").values(*_MAPPING_FIELDS))
+    values["mappings"] = list(FieldMapping.objects.filter(sync_id=sync.pk).order_by("position", "id").values(*MAPPING_FIELDS))
     plain: dict[str, Any] = json.loads(json.dumps(values))
     return plain
 
