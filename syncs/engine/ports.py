@@ -24,9 +24,9 @@ class Clock(Protocol):
 class LedgerRow:
     """What the ledger holds for one row key.
 
-    ``payload_hash``: content last accepted, None if never. ``held_hash``: content that waits in the DLQ (or was discarded), None
-    if none; ``is_hold_permanent``: False for a transient failure, which the next run tries again. ``run_id``: the run that last
-    wrote this ledger row.
+    ``payload_hash``: content last accepted, None if never. ``held_hash``: content that waits in the DLQ (or was discarded),
+    None if none; ``is_hold_permanent``: False for a transient failure, which the next run tries again. ``run_id``: the run
+    that last wrote this ledger row.
     """
 
     payload_hash: int | None
@@ -45,15 +45,15 @@ class Ledger(Protocol):
         ...
 
     def mark_seen(self, keys: Sequence[str]) -> None:
-        """Mirror mode: the warehouse still has these keys in this run. Committed at once."""
+        """The warehouse still has these keys in this run (mirror mode; and rows without a usable key). Committed at once."""
         ...
 
     def count_vanished(self) -> tuple[int, int]:
         """Mirror mode, after a complete read: (accepted keys that were not seen in this run, accepted keys in all)."""
         ...
 
-    def vanished(self) -> Iterator[list[str]]:
-        """Those keys, in chunks."""
+    def vanished(self) -> Iterator[list[tuple[str, int | None]]]:
+        """Those keys in chunks, each with the hash that is held back for good (None if none)."""
         ...
 
 
@@ -73,7 +73,7 @@ class Rejected:
     attempts: int = 1
     step_number: int | None = None
     request_id: str = ""
-    is_ledgered: bool = True  # False for synthetic keys (NULL or doubled): they never meet the ledger
+    is_synthetic: bool = False  # the key was made from the content, because the row's own is NULL or doubled
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ class Send:
     idempotency_key: str
     attempt: int
     crash_count: int = 0
+    is_under_way: bool = True  # False: a part of the batch whose own call has not begun
 
 
 @dataclass(slots=True)
@@ -174,8 +175,9 @@ class Recorder(Protocol):
         """Write it all or nothing. Raises ``FenceLostError`` when another worker owns the run."""
         ...
 
-    def interrupted_sends(self) -> list[Send]:
-        """What was in flight when the last worker of this run died. ``crash_count`` counts this crash."""
+    def adopt_interrupted(self) -> list[Send]:
+        """What was in flight, with its answer never recorded, when an earlier worker of this run (or an earlier run of this
+        sync) stopped. Each becomes a new step of this run in one transaction; ``crash_count`` includes the last crash."""
         ...
 
     def next_step_number(self) -> int: ...
@@ -190,6 +192,14 @@ class RejectedRowSink(Protocol):
 
     def resolve(self, keys: Sequence[str]) -> None:
         """These keys were accepted: close their live entries, naming the run."""
+        ...
+
+    def transient_keys(self) -> Iterator[list[str]]:
+        """Keys of live entries whose error was transient: watermark runs read them again beside what is new."""
+        ...
+
+    def summary(self) -> list[dict[str, Any]]:
+        """What this run dead-lettered, by cause: {type, code, field, title, message, count}, most first."""
         ...
 
     def finish(self, *, is_complete: bool) -> None:

@@ -20,7 +20,7 @@ class RetryPolicy:
     cap_seconds: float = 60.0
 
     def wait(self, tries: int, *, random: Callable[[], float], retry_after: float | None = None) -> float:
-        """Seconds to wait after the ``tries``-th failed call. A time the destination names is obeyed, with up to 10 % on top."""
+        """Seconds to wait after the ``tries``-th failed call. A time the destination names is obeyed, plus up to 10 %."""
         if retry_after is not None:
             return retry_after * (1 + random() * 0.1)
         return random() * min(self.cap_seconds, self.base_seconds * 2.0 ** (tries - 1))
@@ -47,7 +47,7 @@ class AdaptiveConcurrency:
             self.limit += 1
 
     def rate_limited(self, *, sent_number: int, newest_number: int) -> None:
-        """``sent_number``: order in which the refused call was sent. Calls already under way at a reduction do not reduce again."""
+        """``sent_number``: order in which the refused call was sent. Calls under way at a reduction do not reduce again."""
         if sent_number <= self._reduced_at:
             return
         self._reduced_at = newest_number

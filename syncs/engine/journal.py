@@ -1,0 +1,98 @@
+"""What is about to be written: results and intents gather here until one commit takes them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from syncs.choices import StepKind, StepStatus
+from syncs.engine.ports import Clock, Commit, Counts, Recorder, Rejected, Send, StepUpdate
+from syncs.engine.sending import UploadStep
+from syncs.records import Record
+
+COMMIT_EVERY_SECONDS = 0.25  # an answer waits at most this long for its commit
+PROGRESS_EVERY_SECONDS = 1.0  # counts of a run that sends nothing still move on the page
+WAIT_WORTH_A_STEP_SECONDS = 1.0
+
+
+class Journal:
+    """Gathers one ``Commit`` after the other. ``begin()`` first: it numbers the steps."""
+
+    def __init__(self, recorder: Recorder, clock: Clock, counts: Counts) -> None:
+        self._recorder = recorder
+        self._clock = clock
+        self._counts = counts
+        self._commit = Commit(counts=counts)
+        self._touched: dict[int, UploadStep] = {}
+        self._next_number = 1
+        self._query: StepUpdate | None = None
+        self._is_query_written = True
+        self._last_write = clock.monotonic()
+
+    def begin(self) -> list[Send]:
+        """Open the query step; returns the calls whose answers were never recorded, now steps of this run."""
+        sends = self._recorder.adopt_interrupted()
+        self._next_number = self._recorder.next_step_number()
+        self._query = StepUpdate(self.take_number(), StepKind.QUERY, StepStatus.INFLIGHT, self._clock.now(), is_new=True)
+        self._is_query_written = False
+        return sends
+
+    def take_number(self) -> int:
+        number = self._next_number
+        self._next_number += 1
+        return number
+
+    def touch(self, step: UploadStep) -> None:
+        self._touched[step.number] = step
+
+    def accept(self, records: Iterable[Record]) -> None:
+        self._commit.accepted.extend(records)
+
+    def reject(self, rejected: Iterable[Rejected]) -> None:
+        self._commit.rejected.extend(rejected)
+
+    def resolve_unchanged(self, keys: Iterable[str]) -> None:
+        self._commit.resolved_unchanged.extend(keys)
+
+    def note_wait(self, seconds: float, message: str) -> None:
+        """A wait worth seeing becomes a step of its own."""
+        if seconds >= WAIT_WORTH_A_STEP_SECONDS:
+            moment = self._clock.now()
+            text = f"{message} Waiting {seconds:.0f} s."
+            step = StepUpdate(
+                self.take_number(), StepKind.WAIT, StepStatus.SUCCEEDED, moment, moment, message=text, is_new=True
+            )
+            self._commit.steps.append(step)
+
+    def end_query(self, status: StepStatus) -> None:
+        if self._query is not None and self._query.finished_at is None:
+            self._query.status = status
+            self._query.finished_at = self._clock.now()
+            self._is_query_written = False
+
+    def seconds_since_commit(self) -> float:
+        return self._clock.monotonic() - self._last_write
+
+    def seconds_until_late(self) -> float:
+        return max(0.0, self._patience() - self.seconds_since_commit())
+
+    def is_late(self) -> bool:
+        return self.seconds_since_commit() >= self._patience()
+
+    def _patience(self) -> float:
+        return COMMIT_EVERY_SECONDS if self._touched or self._commit else PROGRESS_EVERY_SECONDS
+
+    def write(self) -> None:
+        """One transaction. Raises ``FenceLostError`` when another worker owns the run."""
+        moment = self._clock.now()
+        commit, self._commit = self._commit, Commit(counts=self._counts)
+        commit.steps.extend(step.update(moment) for step in self._touched.values())
+        self._touched = {}
+        if self._query is not None and not self._is_query_written:
+            self._query.row_count = self._counts.read
+            commit.steps.append(self._query)
+        commit.progressed = bool(commit.accepted or commit.rejected)
+        self._recorder.commit(commit)
+        if self._query is not None:
+            self._query.is_new = False
+            self._is_query_written = True
+        self._last_write = self._clock.monotonic()

@@ -1,0 +1,441 @@
+"""A run, from the first row to the last answer. One thread reads, decides and records; the pool of ``Calls`` only sends.
+
+The order per batch is fixed: intent (T1) is committed before the call, the result (T2) after it, and one commit carries the
+results of finished batches together with the intents of the next ones. Nothing else moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from syncs.choices import StepStatus, SyncMode
+from syncs.destinations.base import Destination
+from syncs.engine.calls import Answer, Calls
+from syncs.engine.intake import Intake, Reader, vanished_records
+from syncs.engine.journal import PROGRESS_EVERY_SECONDS, Journal
+from syncs.engine.outbox import Outbox
+from syncs.engine.outcomes import Judge, Settlement
+from syncs.engine.plan import Plan
+from syncs.engine.ports import (
+    Attempt,
+    Budget,
+    Clock,
+    Control,
+    Counts,
+    Flag,
+    Ledger,
+    Mapper,
+    Recorder,
+    Rejected,
+    Rows,
+    Send,
+)
+from syncs.engine.retry import AdaptiveConcurrency
+from syncs.engine.sending import Cutter, Recovery, Sending, UploadStep, new_sending
+from syncs.errors import ConfigError, CredentialsError, ErrorType, FatalError, FenceLostError, RedriveError, TransientError
+from syncs.records import BatchResult, Operation, Record, RowError, Signal
+
+LOOK_EVERY_SECONDS = 0.5  # how often cancel, pause and drain are looked at while waiting
+ISOLATE_AFTER_CRASHES = 2  # a batch that was in flight at this many crashes goes out with nothing beside it
+SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one; a single row is then set aside
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the engine left off. ``flag`` other than GO: stopped between batches. ``failure``: the run cannot go on.
+
+    ``is_complete``: every row of the read was settled.
+    """
+
+    counts: Counts
+    flag: Flag = Flag.GO
+    failure: RedriveError | None = None
+    is_complete: bool = False
+    wait_seconds: float | None = None
+
+
+class Pipeline:
+    """``run()`` returns an ``Ending``; raises ``FenceLostError`` when another worker took the run over (nothing may be written
+    then), and lets errors of the database through."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        rows: Rows,
+        mapper: Mapper,
+        destination: Destination,
+        ledger: Ledger,
+        recorder: Recorder,
+        control: Control,
+        budget: Budget,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._control = control
+        self._clock = clock
+        self.counts = Counts()
+        self._reader = Reader(plan=plan, rows=rows, mapper=mapper, ledger=ledger, counts=self.counts)
+        self._calls = Calls(destination, control, clock, threads=plan.concurrency)
+        self._concurrency = AdaptiveConcurrency(plan.concurrency)
+        self._judge = Judge(plan, random=random, has_succeeded_since=lambda moment: self._last_success > moment)
+        self._cutter = Cutter(plan)
+        self._journal = Journal(recorder, clock, self.counts)
+        self._outbox = Outbox(budget, self._journal.note_wait)
+        self._parked: list[tuple[Sending, BatchResult]] = []
+        self._last_success = float("-inf")
+        self._limited_in_a_row = 0
+        self._flag = Flag.GO
+        self._failure: RedriveError | None = None
+        self._long_wait: float | None = None
+        self._is_read = False
+        self._recovery = Recovery([])
+
+    # -- the loop
+
+    def run(self) -> Ending:
+        try:
+            self._recovery = Recovery(self._journal.begin())
+            source = self._work()
+            while True:
+                self._look()
+                if self._must_stop():
+                    self._wind_down()
+                    break
+                self._fill(source)
+                self._settle_parked()
+                self._flush()
+                if self._is_done():
+                    break
+                self._wait()
+            return self._end()
+        finally:
+            self._calls.close()
+
+    def _look(self) -> None:
+        self._flag = self._control.flag()
+        share = self._control.concurrency_share()
+        if share is not None:
+            self._concurrency.set_ceiling(min(self._plan.concurrency, share))
+
+    def _must_stop(self) -> bool:
+        return self._flag is not Flag.GO or self._failure is not None or self._long_wait is not None
+
+    def _is_done(self) -> bool:
+        return self._is_read and not len(self._outbox) and not self._parked and not self._calls.in_flight
+
+    def _end(self) -> Ending:
+        is_complete = self._is_read and not self._must_stop() and self.counts.pending == 0
+        return Ending(self.counts, self._flag, self._failure, is_complete, self._long_wait)
+
+    # -- reading
+
+    def _work(self) -> Iterator[Intake]:
+        """Everything there is to send: the rows of the query, then what vanished from it."""
+        yield from self._reader
+        self._journal.end_query(StepStatus.SUCCEEDED)
+        if self._plan.mode is SyncMode.MIRROR and self._plan.is_complete_read:
+            self._check_delete_guard()
+            for chunk in self._ledger.vanished():
+                self.counts.vanished += len(chunk)
+                records = vanished_records(self._plan, chunk)
+                self.counts.skipped += len(chunk) - len(records)
+                yield Intake(records=records)
+
+    def _check_delete_guard(self) -> None:
+        vanished, total = self._ledger.count_vanished()
+        plan = self._plan
+        is_much = vanished > plan.delete_guard_rows or vanished * 100 > total * plan.delete_guard_percent
+        if vanished and (is_much or self.counts.read == 0) and vanished > (plan.approved_delete_count or 0):
+            raise FatalError(
+                f"The delete guard stopped the run: {vanished:,} of {total:,} delivered rows are no longer in the query, and "
+                f"the limit is {plan.delete_guard_percent} % or {plan.delete_guard_rows:,} rows. Nothing was deleted. "
+                f"Check the query; if the deletes are right, approve {vanished:,} deletes on the sync page and run it again.",
+                code="delete_guard",
+                field="mode",
+            )
+
+    def _fill(self, source: Iterator[Intake]) -> None:
+        """Read until the free places can be filled. What waits for a retry takes a place too: memory stays bounded, and an
+        outage does not draw ever more batches into it."""
+        while not self._is_read and len(self._outbox) < self._free_places():
+            try:
+                intake = next(source, None)
+            except FenceLostError:
+                raise
+            except RedriveError as error:
+                self._fail(error)
+                return
+            if intake is None:
+                self._is_read = True
+                self._add_batch(self._cutter.rest())
+                for send, records in self._recovery.rest():
+                    self._recover(send, records)
+                return
+            self._take_in(intake)
+            if self._journal.seconds_since_commit() > PROGRESS_EVERY_SECONDS:
+                return
+
+    def _take_in(self, intake: Intake) -> None:
+        self._journal.reject(intake.rejected)
+        self._journal.resolve_unchanged(intake.resolved_unchanged)
+        records = intake.records
+        if self._recovery:
+            records = [record for record in records if not self._recovery.claim(record)]
+            for send, recovered in self._recovery.complete():
+                self._recover(send, recovered)
+        most = self._plan.record_bytes
+        if any(len(record.body) > most for record in records):
+            self._reject([too_large(record, most) for record in records if len(record.body) > most])
+            records = [record for record in records if len(record.body) <= most]
+        for batch in self._cutter.add(records):
+            self._add_batch(batch)
+
+    def _add_batch(self, records: list[Record]) -> None:
+        if records:
+            step = UploadStep(self._journal.take_number(), self._clock.now(), len(records))
+            self._outbox.add(new_sending(self._plan, step, records))
+
+    def _recover(self, send: Send, records: list[Record]) -> None:
+        """Repeat the call whose answer was never recorded. What keeps crashing workers is taken apart."""
+        step = UploadStep(send.step_number, self._clock.now(), len(records), is_new=False)
+        step.message = "Repeats a call whose answer was never recorded." if records else "Its rows no longer need sending."
+        self._journal.touch(step)
+        if send.crash_count >= SINGLES_AFTER_CRASHES and len(records) == 1:
+            self._reject([crashed(records[0], send.crash_count)])
+            step.dead_lettered_count = 1
+            return
+        for sending in recovered_sendings(self._plan, step, send, records):
+            self._outbox.add(sending)
+
+    # -- committing and sending
+
+    def _free_places(self) -> int:
+        """Twice the concurrency may be under way, so that the pool never waits for a commit."""
+        return max(0, 2 * self._concurrency.limit - self._calls.in_flight)
+
+    def _flush(self) -> None:
+        """One commit: what came back and what goes out next. Then send."""
+        outgoing = self._outgoing()
+        if not outgoing and not self._journal.is_late() and not self._is_done():
+            return
+        for sending in outgoing:
+            sending.step.call_count += 1
+            sending.is_under_way = True
+            self._journal.touch(sending.step)
+        self._journal.write()
+        for sending in outgoing:
+            self._calls.submit(sending)
+
+    def _outgoing(self) -> list[Sending]:
+        """Waits for half of the places, so that commits come in groups."""
+        in_flight = self._calls.in_flight
+        if in_flight > self._concurrency.limit and not self._is_read:
+            return []
+        if self._outbox.wants_empty_house and in_flight:
+            return []
+        return self._outbox.take(self._clock.monotonic(), places=self._free_places())
+
+    def _wait(self) -> None:
+        seconds = min(LOOK_EVERY_SECONDS, self._journal.seconds_until_late())
+        if self._calls.in_flight < 2 * self._concurrency.limit:
+            seconds = min(seconds, self._outbox.seconds_until_due(self._clock.monotonic()) or LOOK_EVERY_SECONDS)
+        if self._calls.in_flight:
+            for answer in self._calls.wait(max(seconds, 0.001)):
+                self._take_answer(answer)
+        elif self._outbox.seconds_until_due(self._clock.monotonic()) > 0:
+            self._clock.sleep(max(seconds, 0.001))
+
+    # -- answers
+
+    def _take_answer(self, answer: Answer) -> None:
+        sending, result = answer.sending, answer.result
+        sending.is_under_way = False
+        if sending.is_alone:
+            self._outbox.isolated_one_is_back()
+        self._journal.touch(sending.step)
+        if result is None:
+            self._take_failure(answer)
+            return
+        self.counts.requests += 1
+        self.counts.bytes_sent += result.exchange.bytes_sent
+        if result.signal in (Signal.AUTH, Signal.CONFIG):
+            note_attempt(answer, result, None)
+            drop(sending)
+            self._fail(failure_of(result))
+            return
+        now = self._clock.monotonic()
+        settlement = self._judge.settle(sending, result, now=now)
+        note_attempt(answer, result, settlement)
+        self._take_signal(sending, result, settlement, now)
+        self._apply(sending, result, settlement, now)
+
+    def _take_failure(self, answer: Answer) -> None:
+        failure = answer.failure
+        if isinstance(failure, FenceLostError):
+            raise failure
+        answer.sending.may_have_landed |= not isinstance(failure, RedriveError)
+        drop(answer.sending)
+        if isinstance(failure, RedriveError):
+            self._fail(failure)
+        else:
+            text = (
+                f"The connector stopped with {type(failure).__name__}: {failure}. This is a fault in the connector; report it."
+            )
+            self._fail(FatalError(text, code="connector_fault"))
+
+    def _take_signal(self, sending: Sending, result: BatchResult, settlement: Settlement, now: float) -> None:
+        if settlement.is_answer:
+            self._last_success = now
+            self._limited_in_a_row = 0
+            self._concurrency.answered()
+        elif result.signal is Signal.RATE_LIMITED:
+            self._concurrency.rate_limited(sent_number=sending.sent_number, newest_number=self._calls.sent_number)
+            self._limited_in_a_row += 1
+            unnamed = min(60.0, 2.0 ** min(self._limited_in_a_row, 6))
+            wait = result.retry_after if result.retry_after is not None else unnamed
+            if wait > self._plan.longest_wait_seconds:
+                self._long_wait = wait
+            else:
+                self._outbox.block(now, wait, "The destination asked to slow down.")
+
+    def _apply(self, sending: Sending, result: BatchResult, settlement: Settlement, now: float) -> None:
+        step = sending.step
+        if settlement.parked is not None:
+            self._parked.append((settlement.parked, result))
+            if len(self._parked) >= self._plan.breaker_threshold:
+                self._fail(self._breaker_error(result))
+        elif all(again is not sending for again, _ in settlement.again):
+            step.sendings.remove(sending)
+        step.accepted_count += len(settlement.accepted)
+        step.dead_lettered_count += len(settlement.rejected)
+        self._accept(settlement)
+        self._reject(settlement.rejected)
+        for again, wait in settlement.again:
+            self.counts.retries += 1
+            self._outbox.repeat(again, now, wait)
+
+    def _settle_parked(self) -> None:
+        """Parked batches are taken apart once something succeeded after them, or when nothing else is left to tell and the
+        destination took anything at all in this run. Otherwise the destination is gone, and the run stops."""
+        if not self._parked:
+            return
+        is_last = self._is_read and not len(self._outbox) and not self._calls.in_flight
+        has_recovered = self._last_success > max(sending.first_failed_at or 0.0 for sending, _ in self._parked)
+        if has_recovered or (is_last and self._last_success > float("-inf")):
+            parked, self._parked = self._parked, []
+            for sending, result in parked:
+                self._journal.touch(sending.step)
+                self._apply(sending, result, self._judge.give_up(sending, result), self._clock.monotonic())
+        elif is_last:
+            self._fail(self._breaker_error(self._parked[-1][1]))
+
+    def _breaker_error(self, result: BatchResult) -> RedriveError:
+        reason = result.error.message if result.error else "no answer"
+        text = (
+            f"The destination kept failing ({reason}): {len(self._parked)} batches in a row used up their attempts, so the run "
+            f"stopped. Its remaining rows stay pending; the next run sends them."
+        )
+        error_type = result.error.type if result.error else ErrorType.DESTINATION_UNAVAILABLE
+        return TransientError(text, code="breaker", error_type=error_type)
+
+    def _accept(self, settlement: Settlement) -> None:
+        self._journal.accept(settlement.accepted)
+        self.counts.accepted += len(settlement.accepted)
+        self.counts.created += settlement.created_count
+        self.counts.updated += settlement.updated_count
+        if self._plan.mode in (SyncMode.DELETE, SyncMode.MIRROR):
+            self.counts.deleted += sum(record.operation is Operation.DELETE for record in settlement.accepted)
+
+    def _reject(self, rejected: list[Rejected]) -> None:
+        self._journal.reject(rejected)
+        self.counts.dead_lettered += len(rejected)
+
+    # -- stopping
+
+    def _fail(self, error: RedriveError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else StepStatus.FAILED)
+
+    def _wind_down(self) -> None:
+        """Let calls under way end, record them, and leave the rest pending."""
+        while self._calls.in_flight:
+            for answer in self._calls.wait(LOOK_EVERY_SECONDS):
+                self._take_answer(answer)
+            self._control.flag()
+            if self._journal.is_late():
+                self._journal.write()
+        for sending in [*self._outbox.rest(), *(sending for sending, _ in self._parked)]:
+            if sending.step.call_count or sending.may_have_landed:
+                sending.step.message = sending.step.message or "The run stopped before this batch was settled."
+                self._journal.touch(sending.step)
+            drop(sending)
+        self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else StepStatus.INTERRUPTED)
+        self._journal.write()
+
+
+def drop(sending: Sending) -> None:
+    """Not sent again by this run. A call that may have landed stays recorded as in flight: the next run repeats it."""
+    sending.step.is_stopped = True
+    if not sending.may_have_landed and sending in sending.step.sendings:
+        sending.step.sendings.remove(sending)
+
+
+def recovered_sendings(plan: Plan, step: UploadStep, send: Send, records: list[Record]) -> list[Sending]:
+    if not records:
+        return []
+    parts = [records] if send.crash_count < SINGLES_AFTER_CRASHES else [[record] for record in records]
+    sendings = []
+    for part in parts:
+        sending = new_sending(plan, step, part)
+        # One by one, only the row that is under way at the next crash gets the blame for it.
+        sending.crash_count = min(send.crash_count, SINGLES_AFTER_CRASHES - 1)
+        sending.is_alone = send.crash_count >= ISOLATE_AFTER_CRASHES
+        sending.may_have_landed = True
+        sendings.append(sending)
+    return sendings
+
+
+def too_large(record: Record, most: int) -> Rejected:
+    text = f"The row's payload has {len(record.body):,} bytes; the destination takes {most:,} in one record."
+    error = RowError(ErrorType.TOO_LARGE, text, code="record_bytes")
+    return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation, attempts=0)
+
+
+def crashed(record: Record, crash_count: int) -> Rejected:
+    error = RowError(ErrorType.WORKER_CRASH, f"The worker stopped {crash_count} times while this row was being sent.")
+    return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation, attempts=crash_count)
+
+
+def note_attempt(answer: Answer, result: BatchResult, settlement: Settlement | None) -> None:
+    exchange, step = result.exchange, answer.sending.step
+    wait = max((seconds for _, seconds in settlement.again), default=0.0) if settlement else 0.0
+    step.new_attempts.append(
+        Attempt(
+            number=step.call_count,
+            started_at=answer.started_at,
+            milliseconds=round(exchange.milliseconds, 1),
+            row_count=len(answer.sending.records),
+            http_status=exchange.http_status,
+            request_id=exchange.request_id,
+            idempotency_key=answer.sending.idempotency_key,
+            signal=result.signal.value,
+            request=exchange.request,
+            excerpt=exchange.excerpt,
+            message=result.error.message if result.error else "",
+            wait_seconds=round(wait, 1) if wait else None,
+        )
+    )
+
+
+def failure_of(result: BatchResult) -> RedriveError:
+    """What stops the run when the connection or the set-up is at fault."""
+    message = result.error.message if result.error else "The destination refused the call."
+    code = result.error.code if result.error else ""
+    if result.signal is Signal.AUTH:
+        return CredentialsError(message, code=code)
+    return ConfigError(message, code=code, error_type=result.error.type if result.error else None)
