@@ -1,0 +1,325 @@
+"""Where a run's refused rows go, and where a reprocess run finds its rows: the engine's ports, kept in dead letters.
+
+Everything in ``DLQSink`` happens inside the recorder's transaction and may be repeated by it without harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Exists, F, Max, Min, OuterRef
+from django.utils import timezone
+
+from dlq.choices import LIVE, Door, EntryStatus, EventKind, GroupState, ReprocessMode
+from dlq.fingerprint import fingerprint, masked
+from dlq.models import DLQEntry, DLQEvent, ErrorGroup
+from syncs.engine.hashing import row_json
+from syncs.engine.ports import Rejected, chunked
+from syncs.errors import ErrorType
+from syncs.models import DeliveredRow, Run
+
+_CHUNK = 500  # keys a statement: stays below SQLite's limit on parameters
+_GROUPS_REMEMBERED = 10_000
+_REPROCESS_CHUNK = 200
+_Group = tuple[str, str, str, str]  # error type, code, field, masked message
+
+
+class DLQSink:
+    """``engine.ports.RejectedRowSink`` for one run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._groups: dict[str, int] = {}
+
+    # -- refused rows
+
+    def store(self, rejected: Sequence[Rejected], *, columns: Sequence[str]) -> None:
+        """One live entry per row key; a repeated failure raises its counts, once per run."""
+        now = timezone.now()
+        rows = {item.key: item for item in rejected}
+        marks = {key: self._mark(item) for key, item in rows.items()}
+        group_ids = self._ensure_groups(set(marks.values()), now)
+        self._lock_groups({*group_ids.values(), *self._groups_of(list(rows))})
+        known = {entry.row_key: entry for entry in self._live(list(rows))}
+        fresh = [
+            self._new_entry(item, group_ids[marks[key]], marks[key], columns, now)
+            for key, item in rows.items()
+            if key not in known
+        ]
+        DLQEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
+        again = []
+        for key, entry in known.items():
+            self._refresh(entry, rows[key], group_ids[marks[key]], marks[key], columns, now)
+            again.append(entry)
+        DLQEntry.objects.bulk_update(again, _REFRESHED, batch_size=_CHUNK // 10)
+        self._count(fresh, now)
+        self._write_events(fresh + again, now)
+
+    def _mark(self, item: Rejected) -> _Group:
+        error = item.error
+        return (error.type.value, error.code[:120], _clean(error.field)[:255], masked(_clean(error.message)))
+
+    def _ensure_groups(self, marks: set[_Group], now: datetime) -> dict[_Group, int]:
+        """Ids of the error groups; new ones are made, whoever else makes them at the same moment."""
+        if len(self._groups) > _GROUPS_REMEMBERED:
+            self._groups.clear()
+        prints = {mark: fingerprint(ErrorType(mark[0]), mark[1], mark[2], mark[3]) for mark in marks}
+        missing = {value: mark for mark, value in prints.items() if value not in self._groups}
+        if missing:
+            ErrorGroup.objects.bulk_create(
+                [
+                    ErrorGroup(
+                        sync_id=self._run.sync_id, fingerprint=value, error_type=mark[0], error_code=mark[1], field=mark[2],
+                        title=mark[3], first_seen_at=now, last_seen_at=now,
+                    )
+                    for value, mark in sorted(missing.items())
+                ],
+                ignore_conflicts=True,
+            )  # fmt: skip
+            for chunk in chunked(missing, _CHUNK):
+                found = ErrorGroup.objects.filter(sync_id=self._run.sync_id, fingerprint__in=chunk)
+                self._groups.update(found.values_list("fingerprint", "pk"))
+        return {mark: self._groups[value] for mark, value in prints.items()}
+
+    def _lock_groups(self, ids: set[int]) -> None:
+        """In order, before the entries: two writers then queue instead of deadlocking."""
+        list(ErrorGroup.objects.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk", flat=True))
+
+    def _groups_of(self, keys: Sequence[str]) -> set[int]:
+        found: set[int] = set()
+        for chunk in chunked(keys, _CHUNK):
+            live = DLQEntry.objects.filter(sync_id=self._run.sync_id, status__in=LIVE, row_key__in=chunk)
+            found.update(live.values_list("group_id", flat=True))
+        return found
+
+    def _live(self, keys: Sequence[str]) -> Iterator[DLQEntry]:
+        """Live entries of these keys, locked: a discard at the same moment comes before or after, never in between."""
+        for chunk in chunked(keys, _CHUNK):
+            live = DLQEntry.objects.filter(sync_id=self._run.sync_id, status__in=LIVE, row_key__in=chunk)
+            yield from live.select_for_update().defer("source_row", "payload")
+
+    def _new_entry(self, item: Rejected, group_id: int, mark: _Group, columns: Sequence[str], now: datetime) -> DLQEntry:
+        entry = DLQEntry(sync_id=self._run.sync_id, row_key=item.key, first_run_id=self._run.pk, first_failed_at=now)
+        self._fill(entry, item, group_id, mark, columns, now)
+        entry.attempt_count = item.attempts
+        return entry
+
+    def _refresh(
+        self, entry: DLQEntry, item: Rejected, group_id: int, mark: _Group, columns: Sequence[str], now: datetime
+    ) -> None:
+        """The same row failed again: it is open again, with what this failure says. Groups move with it."""
+        is_repeat = entry.run_id == self._run.pk and entry.status == EntryStatus.OPEN and entry.last_failed_at is not None
+        if not is_repeat:
+            entry.failure_count += 1
+            entry.attempt_count += item.attempts
+        if entry.group_id != group_id:
+            ErrorGroup.objects.filter(pk=entry.group_id).update(open_count=F("open_count") - 1)
+            ErrorGroup.objects.filter(pk=group_id).update(
+                open_count=F("open_count") + 1, total_count=F("total_count") + 1, last_seen_at=now
+            )
+        else:
+            ErrorGroup.objects.filter(pk=group_id).update(last_seen_at=now)
+        self._fill(entry, item, group_id, mark, columns, now)
+
+    def _fill(
+        self, entry: DLQEntry, item: Rejected, group_id: int, mark: _Group, columns: Sequence[str], now: datetime
+    ) -> None:
+        error = item.error
+        entry.status = EntryStatus.OPEN
+        entry.group_id = group_id
+        entry.fingerprint = fingerprint(ErrorType(mark[0]), mark[1], mark[2], mark[3])
+        entry.error_type, entry.error_code, entry.field = mark[0], mark[1], mark[2]
+        entry.message = _clean(error.message)[:4000]
+        entry.is_permanent = error.permanent
+        entry.http_status = error.http_status
+        entry.response_excerpt = _clean(error.excerpt)
+        entry.request_id = _clean(item.request_id)[:120]
+        entry.operation = item.operation.value
+        entry.source_row = row_json(columns, item.row) if item.row else ""
+        entry.payload = item.record.body.decode() if item.record else ""
+        entry.content_hash = item.content_hash
+        entry.run_id = self._run.pk
+        entry.version_id = self._run.version_id
+        entry.step_number = item.step_number
+        entry.last_failed_at = now
+        entry.updated_at = now
+        entry.reprocess_run_id = None
+        entry.reprocess_mode = ""
+
+    def _count(self, fresh: Sequence[DLQEntry], now: datetime) -> None:
+        shares: dict[int, int] = {}
+        for entry in fresh:
+            shares[entry.group_id] = shares.get(entry.group_id, 0) + 1
+        for group_id, share in sorted(shares.items()):
+            ErrorGroup.objects.filter(pk=group_id).update(
+                open_count=F("open_count") + share, total_count=F("total_count") + share, last_seen_at=now
+            )
+        ErrorGroup.objects.filter(pk__in=shares, state=GroupState.RESOLVED).update(state=GroupState.REGRESSED)
+
+    def _write_events(self, entries: Sequence[DLQEntry], now: datetime) -> None:
+        DLQEvent.objects.bulk_create(
+            [
+                DLQEvent(
+                    entry=entry,
+                    kind=EventKind.FAILED,
+                    at=now,
+                    run_id=self._run.pk,
+                    door=Door.RUN,
+                    detail={"error_type": entry.error_type, "message": entry.message[:300]},
+                )
+                for entry in entries
+            ],
+            batch_size=_CHUNK // 10,
+        )
+
+    # -- accepted rows
+
+    def resolve(self, keys: Sequence[str]) -> None:
+        """These keys were accepted (or are again what was accepted): close their live entries, naming the run."""
+        for chunk in chunked(keys, _CHUNK):
+            entries = list(
+                DLQEntry.objects.filter(sync_id=self._run.sync_id, status__in=LIVE, row_key__in=chunk).values_list(
+                    "pk", "group_id"
+                )
+            )
+            if entries:
+                self._close(entries, "A run delivered the row.")
+
+    def _close(self, entries: Sequence[tuple[int, int]], reason: str) -> None:
+        now = timezone.now()
+        shares: dict[int, int] = {}
+        for _, group_id in entries:
+            shares[group_id] = shares.get(group_id, 0) + 1
+        self._lock_groups(set(shares))
+        ids = [pk for pk, _ in entries]
+        DLQEntry.objects.filter(pk__in=ids, status__in=LIVE).update(
+            status=EntryStatus.RESOLVED,
+            closed_at=now,
+            close_reason=reason,
+            resolved_run_id=self._run.pk,
+            updated_at=now,
+        )
+        for group_id, share in sorted(shares.items()):
+            ErrorGroup.objects.filter(pk=group_id).update(open_count=F("open_count") - share)
+        DLQEvent.objects.bulk_create(
+            [DLQEvent(entry_id=pk, kind=EventKind.RESOLVED, at=now, run_id=self._run.pk, reason=reason) for pk in ids],
+            batch_size=_CHUNK // 10,
+        )
+
+    # -- around a run
+
+    def transient_keys(self) -> Iterator[list[str]]:
+        entries = DLQEntry.objects.filter(sync_id=self._run.sync_id, status=EntryStatus.OPEN, is_permanent=False)
+        yield from chunked(entries.values_list("row_key", flat=True).iterator(chunk_size=_CHUNK), _CHUNK)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """What this run dead-lettered, by cause, most first: type, code, field, a sample message, count."""
+        found = (
+            DLQEntry.objects.filter(run_id=self._run.pk)
+            .order_by()
+            .values("error_type", "error_code", "field", "group__title")
+            .annotate(count=Count("pk"), sample=Min("message"))
+            .order_by("-count")[:50]
+        )
+        return [
+            {
+                "type": row["error_type"], "code": row["error_code"], "field": row["field"], "title": row["group__title"][:300],
+                "message": row["sample"][:300], "count": row["count"],
+            }
+            for row in found
+        ]  # fmt: skip
+
+    def finish(self, *, is_complete: bool) -> None:
+        """Entries that still wait for this run go back to open; after a complete read, invalid-key rows that did not come back
+        are closed: there is no key by which any run could deliver them."""
+        now = timezone.now()
+        waiting = DLQEntry.objects.filter(reprocess_run_id=self._run.pk, status__in=(EntryStatus.QUEUED, EntryStatus.INFLIGHT))
+        DLQEvent.objects.bulk_create(
+            [
+                DLQEvent(
+                    entry_id=pk, kind=EventKind.REOPENED, at=now, run_id=self._run.pk, reason="The run left the row as it was."
+                )
+                for pk in waiting.values_list("pk", flat=True)
+            ],
+            batch_size=_CHUNK // 10,
+        )
+        waiting.update(status=EntryStatus.OPEN, reprocess_run=None, reprocess_mode="", updated_at=now)
+        if is_complete:
+            self._close_absent_invalid_keys()
+
+    def _close_absent_invalid_keys(self) -> None:
+        seen = DeliveredRow.objects.filter(sync_id=OuterRef("sync_id"), row_key=OuterRef("row_key"), seen_run_id=self._run.pk)
+        absent = DLQEntry.objects.filter(
+            ~Exists(seen), sync_id=self._run.sync_id, status__in=LIVE, error_type=ErrorType.INVALID_KEY
+        ).exclude(run_id=self._run.pk)
+        while keys := list(absent.values_list("row_key", flat=True)[:_CHUNK]):
+            self._close(keys, "The query no longer returns this row.")
+            DeliveredRow.objects.filter(sync_id=self._run.sync_id, row_key__in=keys, payload_hash__isnull=True).delete()
+
+
+_REFRESHED = [
+    "status", "group", "fingerprint", "error_type", "error_code", "field", "message", "is_permanent", "http_status",
+    "response_excerpt", "request_id", "operation", "source_row", "payload", "content_hash", "run", "version", "step_number",
+    "attempt_count", "failure_count", "last_failed_at", "updated_at", "reprocess_run", "reprocess_mode",
+]  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    """PostgreSQL stores no NUL, and no lone surrogates can be encoded."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+class EntrySelection:
+    """``engine.ports.ReprocessSelection``: the entries that wait for one reprocess run, walked by id."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def _waiting(self) -> Any:
+        return DLQEntry.objects.filter(
+            reprocess_run_id=self._run.pk, status__in=(EntryStatus.QUEUED, EntryStatus.INFLIGHT)
+        ).order_by("pk")
+
+    def count(self) -> int:
+        found: int = self._waiting().count()
+        return found
+
+    def chunks(self) -> Iterator[list[str]]:
+        """Row keys to read again. Each chunk is marked in flight as it is handed out."""
+        for entries in self._walk(ReprocessMode.CURRENT):
+            yield [entry.row_key for entry in entries]
+
+    def stored(self) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
+        for entries in self._walk(ReprocessMode.STORED):
+            yield [(entry.row_key, entry.source_values) for entry in entries]
+
+    def _walk(self, mode: ReprocessMode) -> Iterator[list[DLQEntry]]:
+        after = 0
+        last = self._waiting().aggregate(last=Max("pk"))["last"] or 0
+        while True:
+            entries = list(self._waiting().filter(reprocess_mode=mode, pk__gt=after, pk__lte=last)[:_REPROCESS_CHUNK])
+            if not entries:
+                return
+            after = entries[-1].pk
+            DLQEntry.objects.filter(pk__in=[entry.pk for entry in entries], status=EntryStatus.QUEUED).update(
+                status=EntryStatus.INFLIGHT, updated_at=timezone.now()
+            )
+            yield entries
+
+    def gone(self, keys: Sequence[str]) -> None:
+        """The warehouse has no row for these keys: the entry stays, and its history says so."""
+        for chunk in chunked(keys, _CHUNK):
+            entries = list(self._waiting().filter(row_key__in=chunk).values_list("pk", flat=True))
+            DLQEvent.objects.bulk_create(
+                [
+                    DLQEvent(
+                        entry_id=pk, kind=EventKind.GONE, run_id=self._run.pk, reason="The query returns no row with this key."
+                    )
+                    for pk in entries
+                ]
+            )
+            DLQEntry.objects.filter(pk__in=entries).update(
+                status=EntryStatus.OPEN, reprocess_run=None, reprocess_mode="", updated_at=timezone.now()
+            )

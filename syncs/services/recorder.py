@@ -1,0 +1,249 @@
+"""The recorder: one transaction per commit of the engine, guarded by the fence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+
+from syncs.choices import RunStatus, StepKind, StepStatus, SyncMode
+from syncs.engine.ports import Attempt, Clock, Commit, Control, Counts, RejectedRowSink, Send, StepUpdate
+from syncs.errors import FenceLostError
+from syncs.models import Run, Step
+from syncs.records import Operation
+from syncs.services.ledger import DatabaseLedger
+
+log = logging.getLogger(__name__)
+
+_STEP_FIELDS = [
+    "kind", "status", "started_at", "finished_at", "row_count", "accepted_count", "dead_lettered_count", "attempts", "sends",
+    "message",
+]  # fmt: skip
+
+
+class DatabaseRecorder:
+    """``engine.ports.Recorder``. Everything it writes may be written twice without harm (totals, not increments; upserts), so
+    that a commit whose answer was lost is simply repeated."""
+
+    def __init__(
+        self,
+        *,
+        run_id: int,
+        sync_id: int,
+        fence: int,
+        mode: SyncMode,
+        columns: Sequence[str],
+        ledger: DatabaseLedger,
+        sink: RejectedRowSink,
+        control: Control,
+        clock: Clock,
+        adopts_earlier_runs: bool,
+    ) -> None:
+        self._run_id = run_id
+        self._sync_id = sync_id
+        self._fence = fence
+        self._mode = mode
+        self._columns = columns
+        self._ledger = ledger
+        self._sink = sink
+        self._control = control
+        self._clock = clock
+        self._adopts_earlier_runs = adopts_earlier_runs
+        self._attempts: dict[int, list[dict[str, Any]]] = {}  # of steps that are not finished
+
+    # -- engine.ports.Recorder
+
+    def commit(self, commit: Commit) -> None:
+        for step in commit.steps:
+            self._remember_attempts(step)
+        self.persistently(lambda: self._write(commit))
+        for step in commit.steps:
+            if step.status is not StepStatus.INFLIGHT:
+                self._attempts.pop(step.number, None)
+
+    def next_step_number(self) -> int:
+        newest = Step.objects.filter(run_id=self._run_id).aggregate(newest=Max("number"))["newest"]
+        return (newest or 0) + 1
+
+    def adopt_interrupted(self) -> list[Send]:
+        """Steps left in flight by an earlier worker of this run, or by an earlier run when this one reads all rows."""
+        with transaction.atomic():
+            self._check_fence()
+            crashed = 1 if Run.objects.filter(pk=self._run_id, crash_count__gt=0).exists() else 0
+            runs = {"run__sync_id": self._sync_id} if self._adopts_earlier_runs else {"run_id": self._run_id}
+            old = list(Step.objects.filter(status=StepStatus.INFLIGHT, **runs).order_by("run_id", "number"))
+            sends = [_send(data, crashed) for step in old for data in step.sends]
+            number = self.next_step_number()
+            now = timezone.now()
+            for offset, send in enumerate(sends):
+                send.step_number = number + offset
+            Step.objects.bulk_create(self._adopted(send, now) for send in sends)
+            Step.objects.filter(pk__in=[step.pk for step in old]).update(
+                status=StepStatus.INTERRUPTED, finished_at=now, sends=[], message="The worker stopped before the answer came."
+            )
+        return sends
+
+    def _adopted(self, send: Send, now: Any) -> Step:
+        return Step(
+            run_id=self._run_id,
+            number=send.step_number,
+            kind=StepKind.UPLOAD,
+            status=StepStatus.INFLIGHT,
+            started_at=now,
+            row_count=len(send.keys),
+            sends=[_send_data(send)],
+            message="Repeats a call whose answer was never recorded.",
+        )
+
+    # -- one transaction
+
+    def persistently(self, write: Callable[[], None]) -> None:
+        """Do ``write``, again and again while the database is away and the lease lasts. ``write`` must be repeatable."""
+        pause = 0.1
+        while True:
+            try:
+                write()
+                return
+            except (OperationalError, InterfaceError) as error:
+                if connection.in_atomic_block or self._control.lease_seconds_left() < pause + 1:
+                    raise
+                log.warning("Run %s: the database did not take a commit (%s); trying again.", self._run_id, error)
+                connection.close()
+                self._clock.sleep(pause)
+                pause = min(pause * 2, 3.0)
+
+    def _write(self, commit: Commit) -> None:
+        with transaction.atomic():
+            self._check_fence(commit.counts, progressed=commit.progressed)
+            self._write_steps(commit.steps)
+            self._write_ledger(commit)
+            if commit.rejected:
+                self._sink.store(commit.rejected, columns=self._columns)
+            closed = [record.key for record in commit.accepted if record.had_entry] + commit.resolved_unchanged
+            if closed:
+                self._sink.resolve(closed)
+
+    def _check_fence(self, counts: Counts | None = None, *, progressed: bool = False) -> None:
+        """One UPDATE that both proves that the run is still ours and writes its totals."""
+        values: dict[str, Any] = {"fence": F("fence")}
+        if counts is not None:
+            values |= count_values(counts) | {"progress_at": timezone.now()}
+        if progressed:
+            values["crash_count"] = 0
+        mine = Run.objects.filter(pk=self._run_id, fence=self._fence, status=RunStatus.RUNNING)
+        if mine.update(**values) != 1:
+            raise FenceLostError("Another worker owns this run now.")
+
+    def _write_steps(self, updates: Sequence[StepUpdate]) -> None:
+        if updates:
+            Step.objects.bulk_create(
+                [self._step(update) for update in updates],
+                update_conflicts=True,
+                unique_fields=["run", "number"],
+                update_fields=_STEP_FIELDS,
+            )
+
+    def _step(self, update: StepUpdate) -> Step:
+        return Step(
+            run_id=self._run_id,
+            number=update.number,
+            kind=update.kind,
+            status=update.status,
+            started_at=update.started_at,
+            finished_at=update.finished_at,
+            row_count=update.row_count,
+            accepted_count=update.accepted_count,
+            dead_lettered_count=update.dead_lettered_count,
+            attempts=self._attempts.get(update.number, []),
+            sends=[_send_data(send) for send in update.sends],
+            message=_storable(update.message),
+        )
+
+    def _remember_attempts(self, update: StepUpdate) -> None:
+        """The first and the latest attempts are kept; what is left out between them is said."""
+        if not update.attempts:
+            return
+        kept = self._attempts.setdefault(update.number, [])
+        kept.extend(_attempt_data(attempt) for attempt in update.attempts)
+        most: int = settings.RETL["ATTEMPTS_KEPT_PER_STEP"]
+        if len(kept) > most:
+            del kept[most // 2 : len(kept) - most // 2]
+
+    def _write_ledger(self, commit: Commit) -> None:
+        if self._mode is SyncMode.MIRROR:
+            self._ledger.forget(record.key for record in commit.accepted if record.operation is Operation.DELETE)
+            self._ledger.accept(record for record in commit.accepted if record.operation is not Operation.DELETE)
+        else:
+            self._ledger.accept(commit.accepted)
+        if commit.rejected:
+            self._ledger.hold(commit.rejected)
+        if commit.resolved_unchanged:
+            self._ledger.unhold(commit.resolved_unchanged)
+
+
+def count_values(counts: Counts) -> dict[str, int]:
+    """Run columns for the engine's totals."""
+    return {
+        "read_count": counts.read,
+        "vanished_count": counts.vanished,
+        "accepted_count": counts.accepted,
+        "created_count": counts.created,
+        "updated_count": counts.updated,
+        "deleted_count": counts.deleted,
+        "unchanged_count": counts.unchanged,
+        "skipped_count": counts.skipped,
+        "dead_lettered_count": counts.dead_lettered,
+        "pending_count": max(0, counts.pending),
+        "request_count": counts.requests,
+        "retry_count": counts.retries,
+        "bytes_sent": counts.bytes_sent,
+    }
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL in text or JSON."""
+    return text.replace("\x00", "") if "\x00" in text else text
+
+
+def _attempt_data(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "started_at": attempt.started_at.isoformat(),
+        "milliseconds": attempt.milliseconds,
+        "row_count": attempt.row_count,
+        "http_status": attempt.http_status,
+        "request_id": _storable(attempt.request_id),
+        "idempotency_key": attempt.idempotency_key,
+        "signal": attempt.signal,
+        "request": _storable(attempt.request),
+        "excerpt": _storable(attempt.excerpt),
+        "message": _storable(attempt.message),
+        "wait_seconds": attempt.wait_seconds,
+    }
+
+
+def _send_data(send: Send) -> dict[str, Any]:
+    return {
+        "operation": send.operation.value,
+        "keys": send.keys,
+        "idempotency_key": send.idempotency_key,
+        "attempt": send.attempt,
+        "crash_count": send.crash_count,
+        "is_under_way": send.is_under_way,
+    }
+
+
+def _send(data: dict[str, Any], crashed: int) -> Send:
+    return Send(
+        step_number=0,
+        operation=Operation(data["operation"]),
+        keys=list(data["keys"]),
+        idempotency_key=data["idempotency_key"],
+        attempt=data["attempt"],
+        crash_count=data["crash_count"] + (crashed if data["is_under_way"] else 0),
+    )
