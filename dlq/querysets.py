@@ -1,15 +1,21 @@
-"""Which dead letters."""
+"""Which dead letters. Filters only: the acts are in services."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.models import OuterRef, Q
 
 from dlq.choices import LIVE, EntryStatus
+from syncs.errors import ErrorType
 
 if TYPE_CHECKING:
     from dlq.models import DLQEntry  # noqa: F401
+
+HEAVY = ("source_row", "payload", "response_excerpt", "note")  # text of any length that a list does not show
 
 
 class DLQEntryQuerySet(models.QuerySet["DLQEntry"]):
@@ -18,3 +24,46 @@ class DLQEntryQuerySet(models.QuerySet["DLQEntry"]):
 
     def open(self) -> DLQEntryQuerySet:
         return self.filter(status=EntryStatus.OPEN)
+
+    def reprocessable(self) -> DLQEntryQuerySet:
+        """Open, and with a row key by which the row can be read again."""
+        return self.open().exclude(error_type=ErrorType.INVALID_KEY)
+
+    def frozen(self, *, max_id: int, as_of: datetime) -> DLQEntryQuerySet:
+        """Those that were there at ``as_of`` and that nobody has touched since."""
+        return self.filter(id__lte=max_id, updated_at__lte=as_of)
+
+    def newest(self) -> DLQEntryQuerySet:
+        return self.order_by("-last_failed_at", "-id")
+
+    def older_than(self, at: datetime, entry_id: int) -> DLQEntryQuerySet:
+        """What follows (at, id) in ``newest`` order. The last condition bounds the index range, the first is exact."""
+        return self.filter(Q(last_failed_at__lt=at) | Q(id__lt=entry_id), last_failed_at__lte=at)
+
+    def for_list(self) -> DLQEntryQuerySet:
+        return self.select_related("sync").defer(*HEAVY)
+
+    def rivals(self) -> DLQEntryQuerySet:
+        """For a subquery: entries of the outer entry's row that stand in the way of reopening it.
+
+        A live one, or one that was discarded later than it.
+        """
+        return self.filter(sync=OuterRef("sync"), row_key=OuterRef("row_key")).filter(
+            Q(status__in=LIVE) | Q(status=EntryStatus.DISCARDED, id__gt=OuterRef("id"))
+        )
+
+    def within(self, ids: range) -> DLQEntryQuerySet:
+        return self.filter(id__gte=ids.start, id__lt=ids.stop)
+
+    def id_ranges(self, size: int) -> Iterator[range]:
+        """Ranges of ids, ascending, that hold at most ``size`` entries of the selection each; no ids are kept in memory.
+
+        The next range is fixed before the caller acts on this one, so an act that changes what matches loses nothing.
+        """
+        ids = self.order_by("id").values_list("id", flat=True)
+        low, last = ids.first(), ids.last()
+        while low is not None and last is not None and low <= last:
+            following = next(iter(ids.filter(id__gte=low)[size : size + 1]), None)
+            high = last + 1 if following is None or following > last else following
+            yield range(low, high)
+            low = high

@@ -1,0 +1,113 @@
+"""What a bulk act was confirmed for: a signed text that goes through the confirmation page and back.
+
+It freezes by predicate (the filter with absolute times, the highest id, nothing touched after the as-of time), never by a
+list of a million ids; ticked rows are at most a page and go as ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+from django.core import signing
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from dlq.models import DLQEntry
+from dlq.querysets import DLQEntryQuerySet
+from dlq.services.moves import ActRefusedError
+from dlq.services.selection import EntryFilter, parse
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MAX_AGE = timedelta(hours=1)
+MAX_TICKED = 1_000
+_SALT = "dlq.bulk"
+
+
+class BulkKind(StrEnum):
+    REPROCESS = "reprocess"
+    DISCARD = "discard"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """``query``: the filter with absolute times. ``ids``: ticked rows; None: all that match. ``count``: all of them then."""
+
+    kind: BulkKind
+    query: str
+    ids: tuple[int, ...] | None
+    max_id: int
+    as_of: datetime
+    count: int
+    user_id: int
+
+    def entries(self) -> DLQEntryQuerySet:
+        """The selection as confirmed, less what was touched since."""
+        if self.ids is not None:
+            chosen = DLQEntry.objects.filter(pk__in=self.ids)
+        else:
+            chosen = _filter_of(self.query).entries()
+        return chosen.frozen(max_id=self.max_id, as_of=self.as_of)
+
+    def token(self) -> str:
+        values = asdict(self) | {"kind": self.kind.value, "as_of": self.as_of.isoformat()}
+        return signing.dumps(values, salt=_SALT, compress=True)
+
+
+def take(kind: BulkKind, found: EntryFilter, *, user: User, ids: tuple[int, ...] | None = None) -> Snapshot:
+    """Freeze what is there now. ``ids`` None: all that match the filter."""
+    if ids is not None and len(ids) > MAX_TICKED:
+        raise ActRefusedError(f"At most {MAX_TICKED:,} rows can be ticked; narrow the filter and take all that match it.")
+    now = timezone.now()
+    fixed = found.at(now)
+    chosen = fixed.entries() if ids is None else DLQEntry.objects.filter(pk__in=ids)
+    max_id = DLQEntry.objects.aggregate(last=Max("pk"))["last"] or 0
+    count = chosen.frozen(max_id=max_id, as_of=now).count()
+    return Snapshot(kind, fixed.query(), ids, max_id, now, count, user.pk)
+
+
+def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
+    """Raises ``ActRefusedError`` when it is too old, was changed on its way, or belongs to another act or person."""
+    try:
+        values = signing.loads(token, salt=_SALT, max_age=MAX_AGE)
+    except signing.SignatureExpired:
+        raise ActRefusedError("This confirmation is older than an hour. Choose the dead letters again.") from None
+    except signing.BadSignature:
+        raise ActRefusedError("This confirmation is not valid. Choose the dead letters again.") from None
+    if values["kind"] != kind or values["user_id"] != user.pk:
+        raise ActRefusedError("This confirmation belongs to another act or another user. Choose the dead letters again.")
+    as_of = parse_datetime(values["as_of"])
+    assert as_of is not None  # we signed it
+    ids = values["ids"]
+    return Snapshot(
+        kind=kind,
+        query=values["query"],
+        ids=None if ids is None else tuple(ids),
+        max_id=values["max_id"],
+        as_of=as_of,
+        count=values["count"],
+        user_id=values["user_id"],
+    )
+
+
+def checked(snapshot: Snapshot) -> DLQEntryQuerySet:
+    """Its entries; refuses when more match than were shown, which a commit in the same instant could cause."""
+    entries = snapshot.entries()
+    if entries.count() > snapshot.count:
+        raise ActRefusedError("Dead letters arrived in the very moment of the confirmation. Look at it once more.")
+    return entries
+
+
+def _filter_of(query: str) -> EntryFilter:
+    """The filter as signed. A sync or group that has gone since matches nothing, so that nothing more is matched either."""
+    parsed = parse(parse_qs(query, keep_blank_values=True))
+    if parsed.problems:
+        raise ActRefusedError(f"{parsed.problems[0].field} {parsed.problems[0].message}. Choose the dead letters again.")
+    return parsed.filter
