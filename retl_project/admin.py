@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
 
 
 class RetlAdminSite(admin.AdminSite):
@@ -24,3 +26,10 @@ class RetlAdminSite(admin.AdminSite):
         wanted = [model for model in models if model._meta.app_label != "django_q"]
         if wanted:
             super().register(wanted, admin_class, **options)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from retl_project import overview  # this module is imported before the models are
+
+        context = {**self.each_context(request), "title": self.index_title, "subtitle": None, **overview.context(request)}
+        request.current_app = self.name  # type: ignore[attr-defined]
+        return TemplateResponse(request, "admin/index.html", {**context, **(extra_context or {})})

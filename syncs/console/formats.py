@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,3 +72,7 @@ def badge(status: str, label: str | None = None) -> SafeString:
 
 def link(url: str, text: Any) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
+
+
+def compact_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

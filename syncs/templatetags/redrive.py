@@ -53,6 +53,17 @@ def rd_json(value: Any) -> str:
 
 
 @register.filter
+def rd_compact(value: Any) -> str:
+    return formats.compact_json(value)
+
+
+@register.filter
+def rd_row(row: Any, columns: Iterable[str]) -> list[tuple[str, Any]]:
+    """(column, value) of a preview row."""
+    return list(zip(columns, row.values, strict=False))
+
+
+@register.filter
 def rd_labelled(result: Iterable[str], headers: list[dict[str, Any]]) -> Iterator[SafeString]:
     """The cells of one change-list row, each with its column's name as ``data-label`` for the phone's cards."""
     for cell, header in zip(result, headers, strict=False):

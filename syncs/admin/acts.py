@@ -1,0 +1,89 @@
+"""Acts behind buttons: permission first, POST only, a sentence afterwards, never a traceback for what a service refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncs.admin.address import run_url
+from syncs.choices import Trigger
+from syncs.errors import RedriveError
+from syncs.models import Run, Sync
+from syncs.services import runs
+from syncs.services import syncs as sync_service
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+Said = SafeString | str
+
+
+def may_run(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm("syncs.run_sync"))
+
+
+def demand(allowed: bool) -> None:
+    if not allowed:
+        raise PermissionDenied
+
+
+def run_now(request: HttpRequest, sync: Sync) -> Said:
+    run = runs.request(sync=sync, trigger=Trigger.MANUAL, by=_user(request), options=_options(request))
+    return format_html('“{}”: <a href="{}">run {}</a> is queued.', sync, run_url(run.pk), run.pk)
+
+
+def pause(request: HttpRequest, sync: Sync) -> Said:
+    sync_service.pause(sync, by=_user(request), reason=request.POST.get("reason", "").strip()[:255])
+    return f"“{sync}” is paused: no run starts until someone resumes it."
+
+
+def resume(request: HttpRequest, sync: Sync) -> Said:
+    sync_service.resume(sync, by=_user(request))
+    return f"“{sync}” is resumed."
+
+
+SYNC_ACTS: dict[str, Callable[[HttpRequest, Sync], Said]] = {"run": run_now, "pause": pause, "resume": resume}
+
+
+def cancel(request: HttpRequest, run: Run) -> None:
+    if runs.cancel(run, by=_user(request)):
+        messages.success(request, f"Run {run.pk} is asked to stop. Batches in flight end first; rows not sent stay pending.")
+    else:
+        messages.warning(request, f"Run {run.pk} has nothing to cancel: it has ended, or someone has asked already.")
+
+
+def run_again(request: HttpRequest, run: Run) -> Run | None:
+    """A new run with the options of this one. None, with a message, where it is refused."""
+    options = {name: value for name, value in run.options.items() if name in ("full", "limit", "keys")}
+    try:
+        again = runs.request(
+            sync=run.sync, trigger=Trigger.MANUAL, by=_user(request), options=options, detail=f"again, after run {run.pk}"
+        )
+    except RedriveError as error:
+        messages.error(request, error.message)
+        return None
+    messages.success(request, f"Run {again.pk} is queued. It uses the sync as it is now.")
+    return again
+
+
+def on_syncs(request: HttpRequest, syncs: Iterable[Sync], act: Callable[[HttpRequest, Sync], Said]) -> None:
+    for sync in syncs:
+        try:
+            messages.success(request, act(request, sync))
+        except RedriveError as error:
+            messages.error(request, error.message)
+
+
+def _options(request: HttpRequest) -> dict[str, Any]:
+    return {"full": True} if request.POST.get("full") == "1" else {}
+
+
+def _user(request: HttpRequest) -> AbstractBaseUser:
+    assert request.user.is_authenticated  # the admin lets nobody else in
+    return request.user

@@ -1,0 +1,162 @@
+"""The form of a connection, made from the settings its kind declares (``FIELDS``). Secrets go in and never come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+
+from syncs.admin.form_fields import ObjectField
+from syncs.choices import ConnectionRole
+from syncs.connectors import ConfigField, Issue
+from syncs.destinations import registry as destinations
+from syncs.models import Connection
+from syncs.services import connections
+from syncs.sources import registry as sources
+
+CONFIG, SECRET, CLEAR = "config__", "secret__", "clear__"
+_KINDS = {ConnectionRole.SOURCE: sources, ConnectionRole.DESTINATION: destinations}
+
+
+def kinds() -> dict[ConnectionRole, list[tuple[str, str]]]:
+    """(kind, label) a connection can have, per role."""
+    return {
+        ConnectionRole.SOURCE: [(kind, label) for kind, (label, _) in sources.SOURCE_KINDS.items()],
+        ConnectionRole.DESTINATION: [(kind, label) for kind, (label, _) in destinations.DESTINATION_KINDS.items()],
+    }
+
+
+def kind_label(role: str, kind: str) -> str:
+    return dict(kinds().get(ConnectionRole(role), [])).get(kind, kind)
+
+
+def declared(role: str, kind: str) -> tuple[ConfigField, ...]:
+    """The kind's settings. Raises ``ConfigError`` for an unknown kind, ``ImportError`` where its package is missing."""
+    fields: tuple[ConfigField, ...] = _KINDS[ConnectionRole(role)].module(kind).FIELDS
+    return fields
+
+
+if TYPE_CHECKING:
+    _Form = forms.ModelForm[Connection]
+else:
+    _Form = forms.ModelForm
+
+
+class ConnectionForm(_Form):
+    role: str
+    kind: str
+    settings: tuple[ConfigField, ...] = ()
+
+    class Meta:
+        model = Connection
+        fields = ("name", "description")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        self._take_values(cleaned)
+        if not self.errors:
+            for issue in connections.validate(self.instance):
+                self._show(issue)
+        return cleaned
+
+    def _take_values(self, cleaned: dict[str, Any]) -> None:
+        """Settings that the kind does not declare stay as they are: another tool may have put them there."""
+        self.instance.role, self.instance.kind = self.role, self.kind
+        config = dict(self.instance.config or {})
+        secrets = dict(self.instance.secrets or {})
+        self.new_secrets: dict[str, Any] = {}
+        self.cleared: set[str] = set()
+        for setting in self.settings:
+            if setting.is_secret:
+                self._take_secret(setting.name, cleaned, secrets)
+                continue
+            value = cleaned.get(CONFIG + setting.name)
+            if value is None or value in ("", {}, []):
+                config.pop(setting.name, None)
+            else:
+                config[setting.name] = value
+        self.instance.config, self.instance.secrets = config, secrets
+
+    def _take_secret(self, name: str, cleaned: dict[str, Any], secrets: dict[str, Any]) -> None:
+        if value := cleaned.get(SECRET + name):
+            secrets[name] = self.new_secrets[name] = value
+        elif cleaned.get(CLEAR + name):
+            secrets.pop(name, None)
+            self.cleared.add(name)
+
+    def _show(self, issue: Issue) -> None:
+        first, _, rest = issue.field.partition(".")
+        for prefix in (CONFIG, SECRET):
+            if prefix + first in self.fields:
+                self.add_error(prefix + first, f"{rest}: {issue.message}" if rest else issue.message)
+                return
+        self.add_error(None, f"{issue.field}: {issue.message}" if issue.field else issue.message)
+
+
+def form_class(role: str, kind: str, stored_secrets: Iterable[str]) -> type[ConnectionForm]:
+    settings = declared(role, kind)
+    stored = set(stored_secrets)
+    fields: dict[str, Any] = {}
+    for setting in settings:
+        if setting.is_secret:
+            fields.update(_secret_fields(setting, is_set=setting.name in stored))
+        else:
+            fields[CONFIG + setting.name] = _field(setting)
+    return type("ConnectionForm", (ConnectionForm,), {"role": role, "kind": kind, "settings": settings, **fields})
+
+
+def names(form: type[ConnectionForm]) -> tuple[list[str], list[str]]:
+    """(names of the settings, names of the secrets and their clear boxes), in the kind's order."""
+    base: dict[str, Any] = form.base_fields
+    return [n for n in base if n.startswith(CONFIG)], [n for n in base if n.startswith((SECRET, CLEAR))]
+
+
+def initial(form: type[ConnectionForm], connection: Connection | None) -> dict[str, Any]:
+    config = connection.config if connection else {}
+    return {CONFIG + s.name: config.get(s.name, s.default) for s in form.settings if not s.is_secret}
+
+
+def _field(setting: ConfigField) -> forms.Field:
+    shared: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": setting.is_required}
+    if setting.type == "integer":
+        return forms.IntegerField(**shared)
+    if setting.type == "boolean":
+        return forms.BooleanField(**{**shared, "required": False})
+    if setting.type == "choice":
+        empty = [] if setting.is_required else [("", "---------")]
+        return forms.ChoiceField(choices=[*empty, *setting.choices], **shared)
+    if setting.type == "json":
+        widget = forms.Textarea(attrs={"rows": 8, "class": "rd-code rd-wide", "spellcheck": "false"})
+        return ObjectField(is_any=True, widget=widget, **shared)
+    return forms.CharField(widget=forms.TextInput(attrs={"class": "vTextField"}), **shared)
+
+
+def _secret_fields(setting: ConfigField, *, is_set: bool) -> dict[str, forms.Field]:
+    state = "Set. Leave empty to keep it." if is_set else "Not set."
+    widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password", "class": "vTextField"})
+    found: dict[str, forms.Field] = {
+        SECRET + setting.name: forms.CharField(
+            label=setting.label,
+            required=setting.is_required and not is_set,
+            strip=False,
+            widget=widget,
+            help_text=f"{state} {setting.help}".strip(),
+        )
+    }
+    if is_set and not setting.is_required:
+        found[CLEAR + setting.name] = forms.BooleanField(required=False, label=f"Remove the stored {setting.label.lower()}")
+    return found
+
+
+def save(connection: Connection, form: ConnectionForm, *, change: bool) -> None:
+    """Save settings; merge secrets under the row's lock, since a worker may have refreshed a token meanwhile."""
+    if not change:
+        connection.save()
+        return
+    with connections.ConnectionCredentials(connection.pk).locked() as stored:
+        merged = {name: value for name, value in stored.secrets.items() if name not in form.cleared}
+        merged.update(form.new_secrets)
+        connection.secrets = merged
+        changed = {"secrets"} if merged != dict(stored.secrets) else set()
+        connection.save(update_fields={"name", "description", "config", "updated_at", *changed})

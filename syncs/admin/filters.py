@@ -1,0 +1,65 @@
+"""The filters of the sync and run lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from syncs.choices import ConnectionRole, RunStatus, SyncStatus, Trigger, labelled
+from syncs.console.filters import Options, OptionsFilter, TimeFilter
+from syncs.models import Connection, Sync
+
+
+class SyncStatusFilter(OptionsFilter):
+    title, parameter = "Status", "status"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        return labelled(SyncStatus)
+
+
+class DestinationFilter(OptionsFilter):
+    title, parameter = "Destination", "destination"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        found = Connection.objects.filter(role=ConnectionRole.DESTINATION).order_by("name").values_list("pk", "name")
+        return [(str(pk), name) for pk, name in found]
+
+
+class OwnerFilter(OptionsFilter):
+    title, parameter = "Owner", "owner"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        owners = get_user_model().objects.filter(owned_syncs__isnull=False).distinct().order_by("username")
+        return [("none", "Nobody"), *((str(pk), name) for pk, name in owners.values_list("pk", "username"))]
+
+    def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        owners = Q(owner__in=[value for value in self.selected if value != "none"])
+        return queryset.filter(owners | Q(owner__isnull=True) if "none" in self.selected else owners)
+
+
+class RunStatusFilter(OptionsFilter):
+    title, parameter = "Status", "status"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        return labelled(RunStatus)
+
+
+class RunSyncFilter(OptionsFilter):
+    title, parameter = "Sync", "sync"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        return [(str(pk), name) for pk, name in Sync.objects.order_by("name").values_list("pk", "name")]
+
+
+class TriggerFilter(OptionsFilter):
+    title, parameter = "Started by", "trigger"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        return labelled(Trigger)
+
+
+class QueuedFilter(TimeFilter):
+    title, column = "Time", "queued_at"

@@ -1,0 +1,185 @@
+"""Pages of one sync: its page, the preview, a version, and the acts behind its buttons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from syncs.admin import acts
+from syncs.admin.address import run_url, sync_url
+from syncs.admin.version_diff import differences
+from syncs.choices import RunStatus, SyncStatus, labelled
+from syncs.console import charts, formats, links, words
+from syncs.errors import ErrorType, RedriveError
+from syncs.models import Run, Sync, SyncVersion
+from syncs.services import overview, schedules
+from syncs.services import syncs as sync_service
+
+if TYPE_CHECKING:
+    from syncs.admin.syncs import SyncAdmin
+
+PREVIEW_ROWS = 20
+_NOTICES = {SyncStatus.FAILING: "bad", SyncStatus.DEGRADED: "warn", SyncStatus.PAUSED: "warn", SyncStatus.UNCONFIGURED: "info"}
+STRIP = (900.0, 64.0)
+
+
+def page(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
+    sync = _find(self, request, pk)
+    runs = overview.recent_runs(sync)
+    open_count = overview.open_count(sync)
+    context = {
+        **_frame(self, request, sync, title=sync.name),
+        "notice": _notice(sync, runs),
+        "schedule": words.schedule(sync),
+        "bars": _strip(runs),
+        "runs": [(run, words.started_by(run)) for run in runs[:8]],
+        "runs_url": links.page("admin:syncs_run_changelist", sync=str(sync.pk)),
+        "groups": [_group(sync, group) for group in overview.open_groups(sync)],
+        "open_count": open_count,
+        "entries_url": links.entries(sync=str(sync.pk)),
+        "mappings": list(sync.mappings.order_by("position", "id")),
+        "firings": _firings(sync),
+        "versions": list(sync.versions.select_related("author").order_by("-number")[:8]),
+    }
+    return TemplateResponse(request, "admin/syncs/sync/page.html", context)
+
+
+def preview(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
+    sync = _find(self, request, pk)
+    context = {**_frame(self, request, sync, title="Preview"), "limit": PREVIEW_ROWS}
+    try:
+        found = sync_service.preview(sync, limit=PREVIEW_ROWS)
+        context |= {"preview": found, "counts": [(verdict.value, count) for verdict, count in found.counts.items()]}
+    except RedriveError as error:
+        context["problem"] = error
+    return TemplateResponse(request, "admin/syncs/sync/preview.html", context)
+
+
+def version(self: SyncAdmin, request: HttpRequest, *, pk: int, number: int) -> HttpResponse:
+    sync = _find(self, request, pk)
+    found = SyncVersion.objects.select_related("author").filter(sync=sync, number=number).first()
+    if found is None:
+        raise Http404(f"“{sync}” has no version {number}.")
+    other = sync.current_version if sync.current_version_id != found.pk else None
+    context = {
+        **_frame(self, request, sync, title=f"Version {number}"),
+        "version": found,
+        "other": other,
+        "settings": differences(found.snapshot, other.snapshot if other else None),
+        "mappings": differences(_by_field(found), _by_field(other) if other else None),
+        "run_count": Run.objects.filter(version=found).count(),
+    }
+    return TemplateResponse(request, "admin/syncs/sync/version.html", context)
+
+
+def act(self: SyncAdmin, request: HttpRequest, *, pk: int, name: str) -> HttpResponse:
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    acts.demand(acts.may_run(request))
+    sync = _find(self, request, pk)
+    if name not in acts.SYNC_ACTS:
+        raise Http404(name)
+    acts.on_syncs(request, [sync], acts.SYNC_ACTS[name])
+    return HttpResponseRedirect(sync_url(sync.pk))
+
+
+def status_chips(counts: dict[str, int], selected: list[str]) -> list[dict[str, Any]]:
+    """All, then each status that some sync has, the most urgent first; a chip in force stays even at 0."""
+    chips: list[dict[str, Any]] = [{"label": "All", "count": sum(counts.values()), "query": "?", "is_on": not selected}]
+    labels = dict(labelled(SyncStatus))
+    for status in overview.URGENCY:
+        if counts.get(status) or selected == [status]:
+            is_on = selected == [status.value]
+            chips.append(
+                {"label": labels[status], "count": counts.get(status, 0), "query": f"?status={status.value}", "is_on": is_on}
+            )
+    return chips
+
+
+def _find(page: SyncAdmin, request: HttpRequest, pk: int) -> Sync:
+    acts.demand(page.has_view_permission(request))
+    sync = Sync.objects.select_related("source", "destination", "owner", "current_version").filter(pk=pk).first()
+    if sync is None:
+        raise Http404(f"There is no sync {pk}.")
+    return sync
+
+
+def _frame(page: SyncAdmin, request: HttpRequest, sync: Sync, *, title: str) -> dict[str, Any]:
+    return {
+        **page.admin_site.each_context(request),
+        "opts": page.opts,
+        "title": title,
+        "sync": sync,
+        "may_run": acts.may_run(request),
+        "may_change": page.has_change_permission(request, sync),
+        "page_url": sync_url(sync.pk),
+        "change_url": reverse("admin:syncs_sync_change", args=(sync.pk,)),
+        "preview_url": reverse("admin:syncs_sync_preview", args=(sync.pk,)),
+        "act_urls": {name: reverse("admin:syncs_sync_act", args=(sync.pk, name)) for name in acts.SYNC_ACTS},
+    }
+
+
+def _notice(sync: Sync, runs: list[Run]) -> dict[str, Any] | None:
+    """Why the sync is not healthy, and what to do about it."""
+    status = SyncStatus(sync.status)
+    if status not in _NOTICES:
+        return None
+    last = next((run for run in runs if not run.is_active), None)
+    failed = last if last and last.status == RunStatus.FAILED else None
+    remedy = {
+        SyncStatus.PAUSED: "No run starts until someone resumes it.",
+        SyncStatus.UNCONFIGURED: "Preview its rows, then run it once.",
+        SyncStatus.DEGRADED: "Look at the open errors below: correct the rows or the mapping, then reprocess.",
+        SyncStatus.FAILING: "Look at the last runs and the open errors below.",
+    }[status]
+    if failed and failed.failure_type in set(ErrorType):
+        remedy = ErrorType(failed.failure_type).info.remedy
+    return {"kind": _NOTICES[status], "remedy": remedy, "failed": failed}
+
+
+def _strip(runs: list[Run]) -> list[dict[str, Any]]:
+    ordered = runs[::-1]
+    boxes = charts.strip([run.read_count for run in ordered], width=STRIP[0], height=STRIP[1], slots=30)
+    return [
+        {
+            "box": box,
+            "fill": charts.fill(run.status),
+            "url": run_url(run.pk),
+            "title": f"Run {run.pk}: {run.get_status_display().lower()}, {formats.number(run.read_count)} rows read, "
+            f"{formats.number(run.dead_lettered_count)} dead-lettered, {run.queued_at:%d %b %H:%M}",
+        }
+        for run, box in zip(ordered, boxes, strict=True)
+    ]
+
+
+def _group(sync: Sync, group: Any) -> dict[str, Any]:
+    kinds = {kind.value: kind.info.label for kind in ErrorType}
+    return {
+        "group": group,
+        "label": kinds.get(group.error_type, group.error_type),
+        "url": links.entries(sync=str(sync.pk), group=str(group.pk)),
+    }
+
+
+def _firings(sync: Sync) -> list[datetime]:
+    if sync.is_paused:
+        return []
+    try:
+        return schedules.firings(sync, count=5)
+    except RedriveError:  # the edit page says what is wrong with it; this page must show
+        return []
+
+
+def _by_field(version: SyncVersion) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for line in version.snapshot.get("mappings", []):
+        source = {"column": line["column"], "template": line["template"]}.get(line["kind"], line["constant"])
+        extras = [line["type"], f"if empty: {line['on_null']}"]
+        extras += [word for word, flag in (("required", line["is_required"]), ("key", line["is_key"])) if flag]
+        extras += [formats.compact_json(line["options"])] if line["options"] else []
+        found[line["destination_field"]] = f"{line['kind']} {source} ({', '.join(extras)})"
+    return found

@@ -1,0 +1,167 @@
+"""The sync list, the edit form, and the addresses of the pages of one sync."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from syncs.admin import acts, sync_edit, sync_pages
+from syncs.admin.address import run_url, sync_url
+from syncs.admin.filters import DestinationFilter, OwnerFilter, SyncStatusFilter
+from syncs.admin.sync_form import FieldMappingInline, SyncForm
+from syncs.choices import RunStatus, SyncStatus, labelled
+from syncs.console import formats, links, words
+from syncs.console.changelist import ConsoleAdmin
+from syncs.models import Sync
+from syncs.services import overview
+
+
+@admin.register(Sync)
+class SyncAdmin(ConsoleAdmin):
+    list_display = ("sync", "state", "route", "schedule", "last_run", "next_run", "open_entries", "owner")
+    list_display_links = None
+    list_filter = (SyncStatusFilter, DestinationFilter, OwnerFilter)
+    list_select_related = ("source", "destination", "owner")
+    list_per_page = 50
+    search_fields = ("name", "description", "destination_object", "destination__name")
+    search_help_text = "Name, destination or object"
+    actions = ("run_selected", "pause_selected", "resume_selected")
+    empty_list = "No syncs yet"
+    form = SyncForm
+    inlines = (FieldMappingInline,)
+    save_on_top = False
+
+    fieldsets = sync_edit.FIELDSETS
+    formfield_overrides = sync_edit.WIDGETS
+    autocomplete_fields = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sync]:
+        syncs = Sync.objects.active()
+        return overview.with_list_figures(syncs) if _is_list(request) else syncs
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("urgency", "name") if _is_list(request) else ("name",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # runs and dead letters refer to it for ever
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return acts.may_run(request)
+
+    # --- columns
+    @admin.display(description="Sync", ordering="name")
+    def sync(self, sync: Sync) -> SafeString:
+        note = "" if sync.status == SyncStatus.HEALTHY else sync.status_reason
+        return format_html(
+            '<a class="rd-name" href="{}">{}</a><span class="rd-sub">{}</span>', sync_url(sync.pk), sync.name, note
+        )
+
+    @admin.display(description="Status", ordering="urgency")
+    def state(self, sync: Sync) -> SafeString:
+        return formats.badge(sync.status, sync.get_status_display())
+
+    @admin.display(description="From and to")
+    def route(self, sync: Sync) -> SafeString:
+        return format_html('{} / {}<span class="rd-sub">from {}</span>', sync.destination, sync.destination_object, sync.source)
+
+    @admin.display(description="Schedule")
+    def schedule(self, sync: Sync) -> str:
+        return words.schedule(sync)
+
+    @admin.display(description="Last run", ordering="last_run_id")
+    def last_run(self, sync: Any) -> SafeString | str:
+        if sync.last_run_id is None:
+            return "never"
+        label = dict(labelled(RunStatus))[sync.last_run_status]
+        return format_html(
+            '<a href="{}">{}</a><span class="rd-sub">{}</span>',
+            run_url(sync.last_run_id),
+            formats.badge(sync.last_run_status, label),
+            formats.moment(sync.last_run_at),
+        )
+
+    @admin.display(description="Next run", ordering="next_run_at")
+    def next_run(self, sync: Sync) -> SafeString | str:
+        return formats.moment(sync.next_run_at)
+
+    @admin.display(description="Dead letters", ordering="open_count")
+    def open_entries(self, sync: Any) -> SafeString | str:
+        if not sync.open_count:
+            return "0"
+        return formats.link(links.entries(sync=str(sync.pk)), formats.number(sync.open_count))
+
+    # --- acts on a selection
+    @admin.action(description="Run now", permissions=["run"])
+    def run_selected(self, request: HttpRequest, syncs: QuerySet[Sync]) -> None:
+        acts.on_syncs(request, syncs, acts.run_now)
+
+    @admin.action(description="Pause", permissions=["run"])
+    def pause_selected(self, request: HttpRequest, syncs: QuerySet[Sync]) -> None:
+        acts.on_syncs(request, syncs, acts.pause)
+
+    @admin.action(description="Resume", permissions=["run"])
+    def resume_selected(self, request: HttpRequest, syncs: QuerySet[Sync]) -> None:
+        acts.on_syncs(request, syncs, acts.resume)
+
+    # --- pages
+    def get_urls(self) -> list[URLPattern]:
+        def view(function: Any, route: str, name: str) -> URLPattern:
+            def bound(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+                answer: HttpResponse = function(self, request, **kwargs)
+                return answer
+
+            return path(route, self.admin_site.admin_view(bound), name=f"syncs_sync_{name}")
+
+        return [
+            view(sync_pages.page, "<int:pk>/", "page"),
+            view(sync_pages.preview, "<int:pk>/preview/", "preview"),
+            view(sync_pages.version, "<int:pk>/versions/<int:number>/", "version"),
+            view(sync_pages.act, "<int:pk>/do/<str:name>/", "act"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        counts = overview.status_counts() if request.method == "GET" else {}
+        context = {"title": "Syncs", "status_chips": sync_pages.status_chips(counts, request.GET.getlist("status"))}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        if request.method == "POST":
+            sync_edit.check(self, request, object_id)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[ModelForm[Sync]]:
+        form: type[ModelForm[Sync]] = super().get_form(request, obj, change, **kwargs)
+        return type("SyncForm", (form,), {"issues": getattr(request, "sync_issues", ())})
+
+    def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
+        given: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)  # type: ignore[misc]
+        return {**given, "issues": getattr(request, "line_issues", {})}
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        sync_edit.settle(request, form)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self._to_page(request, obj, super().response_add(request, obj, post_url_continue))
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        return self._to_page(request, obj, super().response_change(request, obj))
+
+    def _to_page(self, request: HttpRequest, obj: Any, stock: HttpResponse) -> HttpResponse:
+        stays = {"_continue", "_addanother", "_popup"} & request.POST.keys()
+        return stock if stays else HttpResponseRedirect(sync_url(obj.pk))
+
+
+def _is_list(request: HttpRequest) -> bool:
+    match = request.resolver_match
+    return match is not None and match.url_name == "syncs_sync_changelist"
