@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +12,7 @@ from dlq.models import DLQEntry
 from syncs.choices import RUN_TERMINAL, Trigger
 from syncs.errors import ERROR_TYPES, ErrorType
 from syncs.models import Run, Sync
-from syncs.services import execution, runs
+from syncs.services import following, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +51,10 @@ class Outcome:
 
 
 def run_sync(sync: Sync, *, by: AbstractUser) -> Outcome:
-    """Request a run and carry it out here; where a worker was quicker, wait for its end."""
-    run = runs.request(sync=sync, trigger=Trigger.MANUAL, by=by, detail="demo")
-    claim = runs.claim(run_id=run.pk, worker=f"demo@{socket.gethostname()}:{os.getpid()}"[:120])
-    if claim is not None:
-        execution.execute(claim)
-    run.refresh_from_db()
-    while run.status not in RUN_TERMINAL:
-        time.sleep(0.5)
-        run.refresh_from_db()
+    """Request a run and carry it out here; where a worker was quicker, wait for its end. Ctrl-C gives it back to the queue."""
+    run = following.wait(runs.request(sync=sync, trigger=Trigger.MANUAL, by=by, detail="demo"), patience=0)
+    if run.status not in RUN_TERMINAL:
+        raise KeyboardInterrupt
     return outcome(run)
 
 
