@@ -28,12 +28,12 @@ class ProgressBar(threading.Thread):
         super().__init__(name="progress", daemon=True)
         self._run_id = run.pk
         self._estimate = _estimate(run)
-        self._stop = threading.Event()
+        self._halt = threading.Event()
 
     def run(self) -> None:
         try:
             with tqdm(total=self._estimate, unit=" rows", disable=None, file=sys.stderr, leave=False) as bar:
-                while not self._stop.wait(_LOOK_SECONDS):
+                while not self._halt.wait(_LOOK_SECONDS):
                     self._show(bar)
         finally:
             connection.close()
@@ -50,7 +50,7 @@ class ProgressBar(threading.Thread):
         bar.refresh()
 
     def stop(self) -> None:
-        self._stop.set()
+        self._halt.set()
         self.join()
 
 
