@@ -176,7 +176,7 @@ class Store:
                 text = f"There is no record “{value[:80]}” in {field.reference}."
                 found.append(Problem("REFERENCE_NOT_FOUND", field.name, text))
             if field.is_unique and (holder := self._holder(item.name, field.name, value)) not in (None, key):
-                text = f"{field.name} must be unique; record {holder} already has “{value[:140]}”."
+                text = f"{field.name} must be unique; record “{holder}” already has “{value[:140]}”."
                 found.append(Problem("DUPLICATE_VALUE", field.name, text))
         return found
 

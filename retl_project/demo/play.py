@@ -37,7 +37,7 @@ def play(*, once: bool, as_json: bool, port: int, out: IO[str] | Any, log: IO[st
 
 
 def _prepare(children: Children, say: Any) -> tuple[setup.Demo, str]:
-    logging.getLogger("django_q").setLevel(logging.WARNING)
+    logging.getLogger("django-q").setLevel(logging.WARNING)
     say("Preparing the database ...")
     call_command("migrate", verbosity=0, interactive=False)
     paths = setup.paths()
@@ -49,10 +49,10 @@ def _prepare(children: Children, say: Any) -> tuple[setup.Demo, str]:
 
 
 def _journey(demo: setup.Demo, say: Any) -> journey.Outcome:
-    say("Running the syncs ...\n")
-    say(journey.report(demo.countries, journey.run_sync(demo.countries, by=demo.admin)) + "\n")
+    say("Running the syncs ...")
+    say("\n" + journey.report(demo.countries, journey.run_sync(demo.countries, by=demo.admin)))
     outcome = journey.run_sync(demo.airports, by=demo.admin)
-    say(journey.report(demo.airports, outcome) + "\n")
+    say("\n" + journey.report(demo.airports, outcome))
     return outcome
 
 
@@ -64,11 +64,11 @@ def _serve(children: Children, demo: setup.Demo, crm_address: str, wanted: int, 
     processes.start_console(children, port)
     processes.start_worker(children)
     processes.wait_until_serving(address, children)
-    say(f"Console      {address}/admin/")
+    say(f"\nConsole      {address}/admin/")
     for name in ("admin", "support"):
         say(f"  user       {name:<8} password {demo.logins.get(name, '(the one you set)')}")
     say(f"Sandbox CRM  {crm_address}/admin")
-    say("Ctrl-C stops everything.\n")
+    say("Ctrl-C stops everything.")
     if name := processes.until_stopped(children):
         raise DemoError(f"The {name} ended by itself; its reason stands above.")
     say("Stopping ...")

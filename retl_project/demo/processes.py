@@ -67,7 +67,10 @@ class Children:
         self.stop()
 
     def start(self, name: str, command: list[str], **kwargs: Any) -> subprocess.Popen[str]:
-        child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, text=True, **kwargs)  # noqa: S603 - ours
+        quiet = {"LOG_LEVEL": "WARNING", **os.environ}  # what they do stands in the console
+        child = subprocess.Popen(  # noqa: S603 - commands of ours
+            command, cwd=ROOT, env=quiet, start_new_session=True, text=True, **kwargs
+        )
         self._running.append((name, child))
         return child
 
@@ -129,7 +132,7 @@ def start_console(children: Children, port: int) -> None:
 
 
 def start_worker(children: Children) -> None:
-    children.start("worker", [sys.executable, "manage.py", "retl_worker"])
+    children.start("worker", [sys.executable, "manage.py", "retl_worker"], stdout=subprocess.DEVNULL)
 
 
 def until_stopped(children: Children) -> str:

@@ -267,7 +267,7 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 
 def _stop_with_stdin(server: SandboxCrm) -> None:
     """Whoever started us holds the other end of our standard input; when they are gone, so are we."""
-    while sys.stdin.buffer.read(1024):
+    while os.read(0, 1024):  # not sys.stdin: its lock, held here, would make the end of the process a crash
         pass
     server.shutdown()
 
@@ -276,7 +276,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sandbox_crm", description="A practice CRM on loopback.")
     parser.add_argument("--port", type=int, default=8055, help="0 picks a free one")
     parser.add_argument("--state", default=":memory:", help="file that keeps its records (default: memory)")
-    parser.add_argument("--budget", default="200/2", help="calls per seconds, for example 200/2; 0/1 = no limit")
+    parser.add_argument("--budget", default="60/2", help="calls per seconds, for example 60/2; 0/1 = no limit")
     parser.add_argument("--unavailable-every", type=int, default=97, help="each n-th write is answered 503; 0 = never")
     parser.add_argument("--stop-with-stdin", action="store_true", help="end when standard input closes")
     return parser.parse_args(arguments)

@@ -349,7 +349,9 @@ def assert_one_key_per_receipt(receipts: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_interrupt_stops_everything_that_was_started(environment: dict[str, str]):
+def test_interrupt_stops_everything_that_was_started(environment: dict[str, str], tmp_path: Path):
+    (tmp_path / "var" / "demo").mkdir(parents=True)
+    warehouse.load(f"sqlite:///{tmp_path}/var/demo/warehouse.sqlite3", limit=200)  # a small one: the journey is tested above
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
