@@ -19,8 +19,8 @@ _PARTS = {
     "destination": ("destination", "destination_object", "destination_options", "mode"),
 }
 UNCHANGED = (
-    "Nothing has changed in the sync since: same query, same mapping, same destination. Unless the row itself or the "
-    "destination was corrected, reprocessing will very likely fail again."
+    "Nothing has changed in the sync since: same query, same mapping, same destination. "
+    "Unless the row itself or the destination was corrected, reprocessing will very likely fail again."
 )
 
 
@@ -128,7 +128,7 @@ def _unchanged(syncs: Mapping[int, Sync], by_version: Mapping[tuple[int, int | N
             is_same = version_id == sync.current_version_id
         same += count if is_same else 0
     if total and same == total:
-        return [UNCHANGED.replace("the row itself", "the rows themselves")]
+        return [UNCHANGED.replace("the row itself or the destination was", "the rows themselves or the destination were")]
     if same:
         return [f"For {same:,} of {total:,} nothing has changed in the sync since: they will very likely fail again."]
     return []

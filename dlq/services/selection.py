@@ -173,9 +173,9 @@ def parse(given: Mapping[str, Sequence[str]], *, ignore: Sequence[str] = ()) -> 
 
 
 def _members(reader: _Reader, name: str, enum: Any) -> tuple[Any, ...]:
-    members = []
+    members, known = [], set(enum)
     for value in reader.values(name):
-        if value in enum:
+        if value in known:
             members.append(enum(value))
         else:
             reader.refuse(name, f"“{_short(value)}” is none of {', '.join(enum)}")

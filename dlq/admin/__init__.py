@@ -1,0 +1,5 @@
+"""Pages of the console for dead letters and their groups."""
+
+from dlq.admin import entries, groups
+
+__all__ = ["entries", "groups"]
