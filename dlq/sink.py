@@ -179,21 +179,19 @@ class DLQSink:
     def resolve(self, keys: Sequence[str]) -> None:
         """These keys were accepted (or are again what was accepted): close their live entries, naming the run."""
         for chunk in chunked(keys, _CHUNK):
-            entries = list(
-                DLQEntry.objects.filter(sync_id=self._run.sync_id, status__in=LIVE, row_key__in=chunk).values_list(
-                    "pk", "group_id"
-                )
-            )
-            if entries:
-                self._close(entries, "A run delivered the row.")
+            self._close(chunk, "A run delivered the row.")
 
-    def _close(self, entries: Sequence[tuple[int, int]], reason: str) -> None:
+    def _close(self, keys: Sequence[str], reason: str) -> None:
+        groups = self._groups_of(keys)
+        if not groups:
+            return
+        self._lock_groups(groups)
         now = timezone.now()
         shares: dict[int, int] = {}
-        for _, group_id in entries:
-            shares[group_id] = shares.get(group_id, 0) + 1
-        self._lock_groups(set(shares))
-        ids = [pk for pk, _ in entries]
+        ids = []
+        for entry in self._live(keys):
+            shares[entry.group_id] = shares.get(entry.group_id, 0) + 1
+            ids.append(entry.pk)
         DLQEntry.objects.filter(pk__in=ids, status__in=LIVE).update(
             status=EntryStatus.RESOLVED,
             closed_at=now,
