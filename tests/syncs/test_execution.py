@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from dlq.choices import EntryStatus, GroupState
 from dlq.models import DLQEntry, DLQEvent, ErrorGroup
@@ -190,7 +191,7 @@ def test_a_run_taken_over_by_another_worker_writes_nothing_more(world):
 
     def steal(batch):
         Run.objects.filter(pk=run.pk).update(fence=99)
-        return
+        connection.close()  # this thread's own
 
     world.destination.behave = steal
     execution.execute(claim)
