@@ -278,7 +278,7 @@ class Session:
             lines.append(f"User-Agent: {self._user_agent}")
         if "accept-encoding" not in names:
             lines.append("Accept-Encoding: identity")
-        if body is not None or method in ("POST", "PUT", "PATCH"):
+        if body is not None or method not in ("GET", "HEAD"):
             lines.append(f"Content-Length: {len(body or b'')}")
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         if not body:

@@ -28,6 +28,7 @@ from syncs.records import (
 )
 
 _ROW_EXCERPT = 1000
+_DETAILS = {Operation.INSERT: "created", Operation.DELETE: "deleted"}
 _UNREADABLE: Any = object()
 
 
@@ -132,8 +133,7 @@ class Interpreter:
         detail = config.detail.status.get(str(status), "")
         if config.detail.path and (value := paths.first(item, config.detail.path)) is not paths.MISSING:
             detail = config.detail.values.get(paths.as_text(value), detail)
-        if not detail and self._operation is Operation.DELETE:
-            detail = "deleted"
+        detail = detail or _DETAILS.get(self._operation, "")
         identity = self._redactor.message(paths.text(item, config.id), limit=200) if config.id else ""
         if not detail and not identity:
             return WRITTEN

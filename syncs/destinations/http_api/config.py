@@ -145,6 +145,7 @@ class Envelope:
     properties_at: str = ""
     id_at: str = ""
     id_from: str = ""  # payload field; empty: the row key
+    omit: tuple[str, ...] = ()  # payload fields that are not sent, such as a key that stands in the path
     keeps_id: bool = False  # the id field stays among the properties too
     correlation_at: str = ""
     constants: dict[str, Any] = field(default_factory=dict)

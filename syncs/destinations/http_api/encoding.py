@@ -36,6 +36,8 @@ class Encoder:
         self._envelope = operation.record
         self._is_plain = operation.record == Envelope()
         self._start, self._end = _wrapper(operation)
+        drops_id = bool(self._envelope.id_at and self._envelope.id_from and not self._envelope.keeps_id)
+        self._omitted = (*self._envelope.omit, self._envelope.id_from) if drops_id else self._envelope.omit
         self._changes_values = self._envelope.values_as_strings or self._envelope.nulls is not Nulls.NULL
 
     def path(self, record: Record | None, found: Mapping[str, str]) -> str:
@@ -77,14 +79,13 @@ class Encoder:
         envelope = self._envelope
         if envelope.value_of:
             return encode(key_of(record, "" if envelope.value_of == "key" else envelope.value_of))
-        drops_id = bool(envelope.id_at and envelope.id_from and not envelope.keeps_id)
         properties: Any = record.payload
-        if drops_id:
-            properties = paths.without(properties, envelope.id_from)
+        for name in self._omitted:
+            properties = paths.without(properties, name)
         if self._changes_values:
             properties = _converted(properties, envelope)
         if envelope.properties_at:
-            is_changed = drops_id or self._changes_values
+            is_changed = self._omitted or self._changes_values
             properties = properties if is_changed else orjson.Fragment(record.body)
         return encode(self._wrapped(record, properties, position))
 
