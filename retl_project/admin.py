@@ -31,5 +31,5 @@ class RetlAdminSite(admin.AdminSite):
         from retl_project import overview  # this module is imported before the models are
 
         context = {**self.each_context(request), "title": self.index_title, "subtitle": None, **overview.context(request)}
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return TemplateResponse(request, "admin/index.html", {**context, **(extra_context or {})})

@@ -17,7 +17,7 @@ from syncs.models import Run, Sync
 from syncs.services import overview
 
 DAYS = 14
-WIDTH, HEIGHT, LEFT, BASE, TOP = 860.0, 236.0, 46.0, 206.0, 12.0
+WIDTH, HEIGHT, LEFT, BASE, TOP = 600.0, 300.0, 44.0, 268.0, 12.0
 COUNT_CAP = 100_000  # new dead letters are counted up to here
 
 
@@ -107,7 +107,7 @@ def attention(limit: int = 8) -> list[dict[str, Any]]:
     return rows
 
 
-def latest_runs(limit: int = 8) -> list[Run]:
+def latest_runs(limit: int = 6) -> list[Run]:
     runs = Run.objects.exclude(status=RunStatus.SKIPPED).select_related("sync", "requested_by")
     return list(runs.defer("error_summary", "failure_message").order_by("-id")[:limit])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import sqlite3
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
@@ -36,9 +38,14 @@ _SYNCS = [
 ]
 
 
+@cache
+def _hashed() -> str:
+    return make_password(PASSWORD)
+
+
 def user(name: str, *permissions: str, **extra: Any) -> User:
     """A staff user with these permissions (``syncs.view_sync``)."""
-    made = User.objects.create_user(name, password=PASSWORD, is_staff=True, **extra)
+    made = User.objects.create(username=name, password=_hashed(), is_staff=True, **extra)
     for permission in permissions:
         app, _, codename = permission.partition(".")
         made.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
@@ -242,7 +249,7 @@ def entries(run: Run, count: int, *, kind: int = 0) -> ErrorGroup:
 def console(path: str = "/nowhere.sqlite3", *, run_count: int = 30) -> SimpleNamespace:
     """Ten syncs in every status, each with runs; a live run, a failed one, one with steps and errors."""
     rng = random.Random(7)
-    ana, bo = (User.objects.create_superuser(name, password=PASSWORD) for name in ("ana", "bo"))
+    ana, bo = (user(name, is_superuser=True) for name in ("ana", "bo"))
     source, destination = connections(path)
     other = Connection.objects.create(
         name="Billing",

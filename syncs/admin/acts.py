@@ -34,17 +34,17 @@ def demand(allowed: bool) -> None:
 
 
 def run_now(request: HttpRequest, sync: Sync) -> Said:
-    run = runs.request(sync=sync, trigger=Trigger.MANUAL, by=_user(request), options=_options(request))
+    run = runs.request(sync=sync, trigger=Trigger.MANUAL, by=user_of(request), options=_options(request))
     return format_html('“{}”: <a href="{}">run {}</a> is queued.', sync, run_url(run.pk), run.pk)
 
 
 def pause(request: HttpRequest, sync: Sync) -> Said:
-    sync_service.pause(sync, by=_user(request), reason=request.POST.get("reason", "").strip()[:255])
+    sync_service.pause(sync, by=user_of(request), reason=request.POST.get("reason", "").strip()[:255])
     return f"“{sync}” is paused: no run starts until someone resumes it."
 
 
 def resume(request: HttpRequest, sync: Sync) -> Said:
-    sync_service.resume(sync, by=_user(request))
+    sync_service.resume(sync, by=user_of(request))
     return f"“{sync}” is resumed."
 
 
@@ -52,7 +52,7 @@ SYNC_ACTS: dict[str, Callable[[HttpRequest, Sync], Said]] = {"run": run_now, "pa
 
 
 def cancel(request: HttpRequest, run: Run) -> None:
-    if runs.cancel(run, by=_user(request)):
+    if runs.cancel(run, by=user_of(request)):
         messages.success(request, f"Run {run.pk} is asked to stop. Batches in flight end first; rows not sent stay pending.")
     else:
         messages.warning(request, f"Run {run.pk} has nothing to cancel: it has ended, or someone has asked already.")
@@ -63,7 +63,7 @@ def run_again(request: HttpRequest, run: Run) -> Run | None:
     options = {name: value for name, value in run.options.items() if name in ("full", "limit", "keys")}
     try:
         again = runs.request(
-            sync=run.sync, trigger=Trigger.MANUAL, by=_user(request), options=options, detail=f"again, after run {run.pk}"
+            sync=run.sync, trigger=Trigger.MANUAL, by=user_of(request), options=options, detail=f"again, after run {run.pk}"
         )
     except RedriveError as error:
         messages.error(request, error.message)
@@ -84,6 +84,6 @@ def _options(request: HttpRequest) -> dict[str, Any]:
     return {"full": True} if request.POST.get("full") == "1" else {}
 
 
-def _user(request: HttpRequest) -> AbstractBaseUser:
+def user_of(request: HttpRequest) -> AbstractBaseUser:
     assert request.user.is_authenticated  # the admin lets nobody else in
     return request.user

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
@@ -51,6 +51,11 @@ class ConnectionForm(_Form):
     class Meta:
         model = Connection
         fields = ("name", "description")
+        widgets: ClassVar = {"description": forms.Textarea(attrs={"rows": 2, "class": "rd-wide"})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.label_suffix = ""
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -119,6 +119,9 @@ class ConnectionAdmin(ConsoleAdmin):
             sets.append(("Secrets", {"fields": secrets, "description": note}))
         return sets
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"title": "Connections", **(extra_context or {})})
+
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         acts.demand(self.has_add_permission(request))
         if "kind" not in request.GET:
@@ -159,7 +162,7 @@ class ConnectionAdmin(ConsoleAdmin):
         acts.demand(self.has_change_permission(request, connection))
         if connection is None:
             raise Http404(f"There is no connection {pk}.")
-        report = connections.check(connection, by=request.user)  # type: ignore[arg-type]
+        report = connections.check(connection, by=acts.user_of(request))
         details = "; ".join(f"{name}: {text}" for name, text in (report.details or {}).items())
         text = f"{report.message} ({report.milliseconds:,.0f} ms{'; ' + details if details else ''})"
         (messages.success if report.is_ok else messages.error)(request, f"“{connection}”: {text}")

@@ -40,8 +40,6 @@ def context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "axis": run.duration(),
         "next_start": steps.head[-1].number + 1 if steps.start is not None and steps.head else None,
         "errors": _errors(run),
-        "again_url": reverse("admin:syncs_run_act", args=(run.pk, "again")),
-        "can_run_again": can_run_again(run),
     }
 
 
@@ -61,6 +59,8 @@ def live(request: HttpRequest, run: Run) -> dict[str, Any]:
         "failure": _failure(run),
         "version_url": _version_url(run),
         "cancel_url": reverse("admin:syncs_run_act", args=(run.pk, "cancel")),
+        "again_url": reverse("admin:syncs_run_act", args=(run.pk, "again")),
+        "can_run_again": can_run_again(run),
         "progress_url": reverse("admin:syncs_run_progress", args=(run.pk,)),
     }
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.forms import NumberInput, all_valid
 from django.http import HttpRequest
 
+from syncs.admin import acts
 from syncs.connectors import Issue
 from syncs.errors import RedriveError
 from syncs.models import FieldMapping, Sync
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 WIDGETS: dict[Any, Any] = {models.PositiveIntegerField: {"widget": NumberInput(attrs={"min": 0})}}
 
-FIELDSETS: tuple[tuple[str | None, dict[str, Any]], ...] = (
+FIELDSETS: Any = (
     ("Name", {"fields": ("name", "description", "owner")}),
     (
         "Read from",
@@ -108,6 +109,6 @@ def find_issues(sync: Sync, mappings: list[FieldMapping]) -> list[Issue]:
 
 def settle(request: HttpRequest, form: Any) -> None:
     """After the save, in its transaction: pin the version with its author, set the next slot where the schedule changed."""
-    versions.pin(form.instance, author=request.user)
+    versions.pin(form.instance, author=acts.user_of(request))
     if not form.initial.get("name") or {"schedule_kind", "interval_minutes", "cron", "timezone"} & set(form.changed_data):
         schedules.reschedule(form.instance)

@@ -35,6 +35,7 @@ class SyncForm(_SyncForm):
 
     destination_options = ObjectField(
         required=False,
+        label="Object settings",
         widget=forms.Textarea(attrs={"rows": 3, "class": "rd-code rd-wide", "spellcheck": "false"}),
         help_text="Settings of this object beyond the connection's, as a JSON object. Usually empty.",
     )
@@ -46,9 +47,27 @@ class SyncForm(_SyncForm):
             "query": forms.Textarea(attrs={"rows": 12, "class": "rd-code rd-wide", "spellcheck": "false"}),
             "description": forms.Textarea(attrs={"rows": 2, "class": "rd-wide"}),
         }
+        labels: ClassVar = {
+            "destination_object": "Object",
+            "schedule_kind": "Runs",
+            "interval_minutes": "Minutes between runs",
+            "cron": "Cron expression",
+            "timezone": "Time zone",
+            "overlap_policy": "If the last run is still live",
+            "detection": "What counts as changed",
+            "on_mapping_error": "If a value cannot be mapped",
+            "delete_guard_percent": "Delete guard, percent",
+            "delete_guard_rows": "Delete guard, rows",
+            "batch_records": "Records per batch",
+            "max_attempts": "Attempts per batch",
+            "retry_budget_seconds": "Retry budget (s)",
+            "breaker_threshold": "Failed batches that stop a run",
+            "cursor_overlap_seconds": "Cursor overlap (s)",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.label_suffix = ""
         for name, role in (("source", ConnectionRole.SOURCE), ("destination", ConnectionRole.DESTINATION)):
             if name in self.fields:
                 self.fields[name].queryset = Connection.objects.filter(role=role)  # type: ignore[attr-defined]
@@ -123,6 +142,8 @@ class MappingForm(_MappingForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():  # the table's headings are not labels to a screen reader
+            field.widget.attrs["aria-label"] = str(field.label or name)
         mapping = self.instance
         if mapping.pk:
             texts = {MappingKind.COLUMN: mapping.column, MappingKind.TEMPLATE: mapping.template}
@@ -152,8 +173,8 @@ class MappingFormSet(_FormSet):
         super().clean()
         for form in self.forms:
             for issue in self.issues.get(form.prefix or "", ()):
-                name = "value" if issue.field in ("column", "template", "constant") else issue.field
-                form.add_error(name if name in form.fields else None, issue.message)
+                field = "value" if issue.field in ("column", "template", "constant") else issue.field
+                form.add_error(field if field in form.fields else None, issue.message)
         seen: set[str] = set()
         for form in self.forms:
             name = form.cleaned_data.get("destination_field") if hasattr(form, "cleaned_data") else None
@@ -170,7 +191,7 @@ class MappingFormSet(_FormSet):
 class FieldMappingInline(_Inline):
     model = FieldMapping
     form = MappingForm
-    formset = MappingFormSet
+    formset: Any = MappingFormSet
     extra = 0
     verbose_name = "field"
     verbose_name_plural = "Field mapping"

@@ -72,8 +72,9 @@ class SyncAdmin(ConsoleAdmin):
         return format_html('{} / {}<span class="rd-sub">from {}</span>', sync.destination, sync.destination_object, sync.source)
 
     @admin.display(description="Schedule")
-    def schedule(self, sync: Sync) -> str:
-        return words.schedule(sync)
+    def schedule(self, sync: Sync) -> SafeString | str:
+        said, zone, rest = words.schedule(sync).partition(" (")
+        return format_html('{}<span class="rd-sub">{}</span>', said, rest.rstrip(")")) if zone else said
 
     @admin.display(description="Last run", ordering="last_run_id")
     def last_run(self, sync: Any) -> SafeString | str:
@@ -143,8 +144,15 @@ class SyncAdmin(ConsoleAdmin):
         form: type[ModelForm[Sync]] = super().get_form(request, obj, change, **kwargs)
         return type("SyncForm", (form,), {"issues": getattr(request, "sync_issues", ())})
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.is_relation and field is not None:  # plain choices: the other side has pages of its own
+            for link in ("add", "change", "delete", "view"):
+                setattr(field.widget, f"can_{link}_related", False)
+        return field
+
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
-        given: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)  # type: ignore[misc]
+        given: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
         return {**given, "issues": getattr(request, "line_issues", {})}
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:

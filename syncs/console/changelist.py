@@ -55,8 +55,9 @@ class CheckedChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         try:
             super().get_results(request)
+            self.paginator.validate_number(request.GET.get(PAGE_VAR, "1"))
         except (IncorrectLookupParameters, InvalidPage):
-            self.problems.append(f"There is no page {self.page_num}.")
+            self.problems.append(f"There is no page {request.GET.get(PAGE_VAR, '')[:20]}.")
             self.queryset = self.queryset.none()
             self.page_num = 1
             super().get_results(request)
@@ -77,9 +78,9 @@ class NewestFirstChangeList(CheckedChangeList):
     extra_parameters = frozenset({"before"})
 
     def get_results(self, request: HttpRequest) -> None:
+        self.before = self._before(request)
         count = len(self.queryset.order_by().values_list("pk")[: COUNT_CAP + 1])
         page = self.queryset
-        self.before = self._before(request)
         if self.before is not None:
             page = page.filter(pk__lt=self.before)
         rows = list(page[: self.list_per_page + 1])
@@ -116,6 +117,7 @@ class ConsoleAdmin(_Admin):
     """What the console's pages share: checked filters, no counts over the full table, no bulk delete."""
 
     show_full_result_count = False
+    empty_value_display = "–"
     change_list_class: type[CheckedChangeList] = CheckedChangeList
     empty_list = ""
 

@@ -54,7 +54,7 @@ class OptionsFilter(ListFilter):
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{f"{self.lookup or self.parameter}__in": self.selected})
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
         for value, label in self.options:
             yield {"value": value, "display": label, "selected": value in self.selected, "query_string": ""}
 
@@ -128,7 +128,7 @@ class TimeFilter(ListFilter):
             ) from None
         return value if value.tzinfo else value.replace(tzinfo=UTC)
 
-    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def choices(self, changelist: Any) -> Iterator[dict[str, Any]]:
         for value, (label, _) in PRESETS.items():
             yield {"value": value, "display": label, "selected": self.texts["since"] == value, "query_string": ""}
 

@@ -21,7 +21,7 @@ STEPS_PAGE = 100
 _ESTIMATES = (RunStatus.SUCCEEDED, RunStatus.PARTIAL)
 
 
-def with_list_figures(syncs: QuerySet[Sync]) -> QuerySet[Sync]:
+def with_list_figures(syncs: QuerySet[Sync]) -> QuerySet[Any]:
     """Adds ``urgency``, ``last_run_id``, ``last_run_status``, ``last_run_at`` and ``open_count`` (live dead letters)."""
     newest = Run.objects.filter(sync=OuterRef("pk")).exclude(status=RunStatus.SKIPPED).order_by("-id")
     return syncs.annotate(
@@ -40,7 +40,7 @@ def with_list_figures(syncs: QuerySet[Sync]) -> QuerySet[Sync]:
 def _open_count() -> Any:
     """Live dead letters of the outer sync, from the counters of its error groups: no count over the entries themselves."""
     groups = Sync._meta.get_field("error_groups").related_model
-    per_sync = groups._default_manager.filter(sync=OuterRef("pk")).order_by().values("sync")  # type: ignore[union-attr]
+    per_sync = groups._default_manager.filter(sync=OuterRef("pk")).order_by().values("sync")
     return Coalesce(Subquery(per_sync.annotate(n=Sum("open_count")).values("n")[:1]), 0)
 
 
@@ -111,7 +111,7 @@ class Progress:
 def progress(run: Run, *, now: datetime | None = None) -> Progress:
     estimate, basis = _estimate(run)
     if run.read_count > estimate:
-        estimate, basis = (run.read_count, "rows read so far") if estimate else (0, "")
+        estimate, basis = (run.read_count, "read so far, more may come") if estimate else (0, "")
     elapsed = run.duration(now)
     seconds = elapsed.total_seconds() if elapsed else 0.0
     rate = run.settled_count / seconds if seconds > 0 else 0.0

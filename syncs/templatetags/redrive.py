@@ -64,10 +64,21 @@ def rd_row(row: Any, columns: Iterable[str]) -> list[tuple[str, Any]]:
 
 
 @register.filter
+def rd_flat(payload: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """(path, value) of a nested payload, in the mapping's notation: ``address.city``. Lists stay whole."""
+    if not isinstance(payload, dict) or not payload:
+        return [(prefix, payload)]
+    return [pair for name, value in payload.items() for pair in rd_flat(value, f"{prefix}.{name}" if prefix else str(name))]
+
+
+@register.filter
 def rd_labelled(result: Iterable[str], headers: list[dict[str, Any]]) -> Iterator[SafeString]:
     """The cells of one change-list row, each with its column's name as ``data-label`` for the phone's cards."""
+    is_first = True  # the first real cell is the card's heading and needs no label
     for cell, header in zip(result, headers, strict=False):
-        label = "" if "action-checkbox" in str(header.get("class_attrib", "")) else str(header["text"]).capitalize()
+        label = ""
+        if "action-checkbox" not in str(header.get("class_attrib", "")):
+            label, is_first = ("" if is_first else str(header["text"]).capitalize()), False
         if label and cell.startswith("<td"):
             cell = mark_safe(format_html('<td data-label="{}"', label) + cell[3:])  # noqa: S308 - the cell is Django's own HTML
         yield cell  # type: ignore[misc]
