@@ -39,7 +39,7 @@ class Authenticator(Protocol):
         ...
 
     def renew(self, refused: Proof) -> bool:
-        """The destination refused this proof. True when another one is at hand now; raises like ``proof``."""
+        """The destination refused this proof. True when it was renewed, by us or by another thread; raises like ``proof``."""
         ...
 
 
@@ -114,7 +114,7 @@ class _Renewable:
             if self._current is None or self._current.token == refused.token:
                 self._current = None
                 self._current = self._fetch(refused.token)
-            return self._current.token != refused.token
+            return True  # a new login may well bring the same session again
 
     def _fetch(self, refused: str | None) -> Proof:
         raise NotImplementedError

@@ -39,7 +39,7 @@ _TEXTS: tuple[tuple[ErrorType, re.Pattern[str]], ...] = (
     (
         ErrorType.DUPLICATE_KEY,
         _any(
-            r"\bunique\b|duplicate|already (exists|taken|in use|registered)|has been taken|must be unique",
+            r"\bunique\b|duplicate|already (exists|been taken|taken|in use|registered)|has been taken|must be unique",
             r"with key .{0,100} exists",
         ),
     ),
