@@ -54,6 +54,10 @@ PROFILES: dict[str, Profile] = {
 _SECRET_NAMES = re.compile(r"(?i)passw|pwd|token|secret|credential|private_key|api_?key")
 
 
+def _nothing(_seconds: int) -> list[str]:
+    return []
+
+
 def _mysql(seconds: int) -> list[str]:
     return [
         f"SET SESSION net_write_timeout = {seconds}, time_zone = '+00:00'",
@@ -182,7 +186,7 @@ class UrlSource(SqlSource):
     def open(self, *, seconds: int) -> UrlSession:
         connection = self.engine().connect()
         try:
-            for line in SESSION.get(self.backend, lambda _seconds: [])(seconds):
+            for line in SESSION.get(self.backend, _nothing)(seconds):
                 connection.exec_driver_sql(line)
         except BaseException:
             connection.close()

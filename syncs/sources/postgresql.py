@@ -1,18 +1,18 @@
 """PostgreSQL, by psycopg.
 
-The barrier against writes has four parts: a READ ONLY, REPEATABLE READ transaction; the extended protocol (Parse, and DECLARE
-of a server-side cursor), which takes one statement only; the wrapping, inside which only a SELECT parses; the rights of the
-role.
+The barrier against writes: a READ ONLY, REPEATABLE READ transaction that is never committed; the extended protocol (Parse, and
+DECLARE of a server-side cursor), which takes one statement only; the wrapping, inside which only a SELECT parses; the rights of
+the role.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import pq
+from psycopg import abc, generators, pq
 from psycopg.adapt import Transformer
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
@@ -104,7 +104,7 @@ class PostgresqlSource(SqlSource):
                 "keepalives_count": 3,
                 **self.options,
                 "password": self._password or None,
-                "passfile": "/dev/null",  # never the password of somebody else's file
+                "passfile": "/dev/null/none",  # no file: never the password of somebody else
                 "client_encoding": "utf8",
                 "connect_timeout": self.timeouts.connect,
             },
@@ -204,10 +204,9 @@ class PostgresqlSession:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
-        self._stack = ExitStack()
         self._declared: psycopg.ServerCursor[Any] | None = None
-        self._ahead: psycopg.Cursor[Any] | None = None
         self._fetch = b""
+        self._is_asked = False
 
     def describe(self, sql: str) -> list[Column]:
         # Parse and Describe of the extended protocol: one statement only, and nothing is executed.
@@ -226,56 +225,45 @@ class PostgresqlSession:
     def execute(self, statement: Statement, *, chunk_rows: int) -> list[Column]:
         self._declared = cursor = self.connection.cursor(CURSOR)
         cursor.execute(statement.sql, statement.parameters)
-        columns = [Column(column.name) for column in cursor.description or ()]
         self._fetch = f'FETCH FORWARD {int(chunk_rows)} FROM "{CURSOR}"'.encode()
-        if psycopg.capabilities.has_pipeline():
-            self._stack.enter_context(self.connection.pipeline())
-        self._ahead = self._asked()
-        return columns
+        self._ask()
+        return [Column(column.name) for column in cursor.description or ()]
 
-    def _asked(self) -> psycopg.Cursor[Any]:
-        cursor = self.connection.cursor()
-        cursor.execute(self._fetch)
-        return cursor
+    def _ask(self) -> None:
+        self.connection.pgconn.send_query_params(self._fetch, None)
+        self.connection.pgconn.flush()
+        self._is_asked = True
 
     def fetch(self) -> list[RowValues]:
-        current = self._ahead
-        if current is None:
+        if not self._is_asked:
             return []
-        self._ahead = self._asked()
+        result = self.connection.wait(generators.execute(self.connection.pgconn))[-1]
+        self._is_asked = False
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise psycopg.errors.error_from_result(result)
+        if not result.ntuples:
+            return []
+        self._ask()
+        transformer = Transformer(self.connection)
+        transformer.set_pgresult(result)
         try:
-            rows: list[RowValues] = current.fetchall()
-        except (psycopg.DataError, UnicodeDecodeError) as error:
-            if getattr(error, "sqlstate", None):
-                raise
-            rows = _tolerant(current)
-        if not rows:
-            self._ahead.fetchall()
-            self._ahead = None
-        return rows
+            return transformer.load_rows(0, result.ntuples, tuple)
+        except (psycopg.DataError, ValueError):
+            return _tolerant(transformer, result)
 
     def close(self) -> None:
         with suppress(psycopg.Error):
-            if self._ahead is not None and not self.connection.broken:
+            if self._is_asked and not self.connection.broken:
                 self.connection.cancel_safe(timeout=5)
         with suppress(psycopg.Error):
-            self._stack.close()
-        if self._declared is not None:
-            with suppress(psycopg.Error):
-                self._declared.close()
-            psycopg.Cursor.close(self._declared)  # marks it closed also where the connection is gone
-        with suppress(psycopg.Error):
             self.connection.close()
+        if self._declared is not None:
+            psycopg.Cursor.close(self._declared)  # the cursor ended with its connection; this only marks it closed
 
 
-def _tolerant(cursor: psycopg.Cursor[Any]) -> list[RowValues]:
+def _tolerant(transformer: abc.Transformer, result: pq.abc.PGresult) -> list[RowValues]:
     """The chunk again, value by value: what Python cannot hold (the date “infinity”, 44 BC) comes through as its text."""
-    result = cursor.pgresult
-    if result is None:
-        return []
-    transformer = Transformer(cursor)
-    formats = pq.Format.TEXT
-    loaders = [transformer.get_loader(result.ftype(at), formats).load for at in range(result.nfields)]
+    loaders = [transformer.get_loader(result.ftype(at), pq.Format.TEXT).load for at in range(result.nfields)]
 
     def value(row: int, at: int) -> Any:
         data = result.get_value(row, at)
