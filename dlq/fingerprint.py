@@ -49,7 +49,7 @@ def fingerprint(error_type: str, code: str, field: str, message: str) -> str:
 
 def masked(message: str) -> str:
     """The message with ids, numbers, mails, dates, quoted values and moving parts of URLs as "…"; at most 300 characters."""
-    text = " ".join(message[:MAX_MESSAGE].encode("utf-8", "replace").decode().split())
+    text = " ".join(message[:MAX_MESSAGE].replace("\x00", "").encode("utf-8", "replace").decode().split())
     kept: list[str] = []
 
     def keep(found: re.Match[str]) -> str:
@@ -57,7 +57,6 @@ def masked(message: str) -> str:
         return f"\x00{chr(0xE000 + len(kept) - 1)}\x00"
 
     # Most messages hold few of these; a look for the sign that each needs is far cheaper than its pattern.
-    text = text.replace("\x00", "")
     if "(" in text:
         text = _FAILING_ROW.sub(rf"\1{MASK}", text)
         text = _KEY_DETAIL.sub(rf"\1={MASK}", text)

@@ -123,10 +123,11 @@ class _Execution:
         return self._writer
 
     def _open_destination(self, stack: ExitStack) -> Destination:
+        keys = [item["destination_field"] for item in self._snapshot["mappings"] if item.get("is_key")]
         destination = connections.open_destination(
             self._sync.destination,
             object_name=self._snapshot["destination_object"],
-            options=self._snapshot["destination_options"],
+            options={"key_fields": keys, **self._snapshot["destination_options"]},
         )
         stack.callback(destination.close)
         return destination

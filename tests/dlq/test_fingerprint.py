@@ -115,6 +115,11 @@ def test_any_text_has_a_fingerprint(code: str, field: str, message: str) -> None
     assert len(masked(message)) <= MAX_TITLE
 
 
+@pytest.mark.parametrize("title", [title for _, title in TITLES])
+def test_title_masks_to_itself(title: str) -> None:
+    assert masked(title) == title
+
+
 def test_lone_surrogates_and_nul_do_no_harm() -> None:
     assert fingerprint("unknown", "", "\ud800", "a\x00b\ud800") == fingerprint("unknown", "", "\ud800", "ab\ud800")
 
