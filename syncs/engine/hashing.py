@@ -16,13 +16,14 @@ import orjson
 from syncs.records import Operation, Record, RowValues
 
 MAX_KEY_LENGTH = 255
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+KEY_SEPARATOR = "\x1f"  # the ledger joins keys with it, so no key may hold it
+_OPTIONS = orjson.OPT_SORT_KEYS  # keys are text: the option for other keys costs half as much again
 
 
 def _exact(value: Any) -> Any:
     """Decimal as a JSON number with all its digits; what has no JSON form at all as text."""
-    if isinstance(value, Decimal) and value.is_finite():
-        return orjson.Fragment(format(value, "f").encode())
+    if value.__class__ is Decimal and value.is_finite():
+        return orjson.Fragment(format(value, "f"))
     return str(value)
 
 
@@ -32,8 +33,8 @@ def canonical_body(payload: Any) -> bytes:
     Raises ``UnicodeEncodeError`` for text that is not valid Unicode (lone surrogates).
     """
     try:
-        return orjson.dumps(payload, default=_exact, option=_OPTIONS)
-    except TypeError:  # integers beyond 64 bits, lone surrogates, very deep nesting: rare, so the slow way
+        return orjson.dumps(payload, _exact, _OPTIONS)
+    except TypeError:  # integers beyond 64 bits, lone surrogates, keys that are not text, deep nesting: rare, so the slow way
         return _slow_body(payload).encode()
 
 
@@ -92,6 +93,8 @@ def hash_row(columns: Sequence[str], row: RowValues) -> int:
 
 def key_text(value: Any) -> str | None:
     """One key column as text; None for NULL, empty or blank text, and for numbers that equal nothing (NaN)."""
+    if value.__class__ is int:
+        return str(value)
     if value is None:
         return None
     if isinstance(value, str):
@@ -138,8 +141,8 @@ def key_problem(key: str) -> str:
     """Why this text cannot be a row key, or "" when it can."""
     if len(key) > MAX_KEY_LENGTH:
         return f"The row key has {len(key):,} characters; {MAX_KEY_LENGTH} is the most."
-    if "\x00" in key:
-        return "The row key holds a NUL character."
+    if "\x00" in key or KEY_SEPARATOR in key:
+        return "The row key holds a control character (NUL or U+001F)."
     try:
         key.encode()
     except UnicodeEncodeError:
@@ -153,7 +156,6 @@ def idempotency_key(sync_id: int, operation: Operation, records: Iterable[Record
     Independent of the order of the records. A derived key needs no storage to survive the loss of the intent.
     """
     digest = blake2b(f"{sync_id}\x00{operation.value}".encode(), digest_size=16, person=b"redrive-batch")
-    for key, content in sorted((record.key, record.payload_hash) for record in records):
-        digest.update(key.encode("utf-8", "surrogatepass"))
-        digest.update(content.to_bytes(8, "big", signed=True))
+    parts = sorted((record.key, record.payload_hash) for record in records)
+    digest.update("\x00".join([f"{key}\x01{content}" for key, content in parts]).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

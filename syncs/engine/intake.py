@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from syncs.choices import SyncMode
 from syncs.engine import hashing
 from syncs.engine.detection import Verdict, judge, judge_unmapped
+from syncs.engine.hashing import canonical_body, hash64
 from syncs.engine.plan import Plan
 from syncs.engine.ports import Counts, Ledger, LedgerRow, Mapper, Rejected, Rows
 from syncs.errors import ConfigError, ErrorType, FatalError
@@ -43,6 +44,7 @@ class Reader:
         self._counts = counts
         self._columns = rows.columns
         self._key_indexes = key_indexes(rows.columns, plan.key_columns)
+        self._operation = plan.operation
         self._use_ledger = not ledger.is_empty()
         self._held: list[Keyed] = []
         self._synthetic: dict[str, int] = {}
@@ -69,12 +71,12 @@ class Reader:
         for row in chunk:
             if single is not None:
                 value = row[single]
-                key = value if value.__class__ is str and value and not value.isspace() else hashing.key_text(value)
+                key = str(value) if value.__class__ is int else hashing.key_text(value)
             else:
                 key = hashing.row_key([row[index] for index in indexes])
             if key is None:
                 self._set_aside(row, "", "The row key is NULL or empty.")
-            elif (len(key) > 60 or not key.isascii() or "\x00" in key) and (problem := hashing.key_problem(key)):
+            elif (len(key) > hashing.MAX_KEY_LENGTH or not key.isprintable()) and (problem := hashing.key_problem(key)):
                 self._set_aside(row, key[:40], problem)
             else:
                 keyed.append((key, row))
@@ -103,7 +105,11 @@ class Reader:
             keys = [key for key, _ in keyed]
         known = self._ledger.lookup(keys) if self._use_ledger and keys else _NO_LEDGER
         for key, row in keyed:
-            self._settle_row(key, row, known.get(key), intake)
+            ledger_row = known.get(key)
+            if ledger_row is not None:
+                self._settle_known(key, row, ledger_row, intake)
+            elif (record := self._record(key, row, None, intake)) is not None:
+                intake.records.append(record)
 
     def _without_doubled(self, keyed: list[Keyed]) -> list[Keyed]:
         count: dict[str, int] = {}
@@ -117,24 +123,25 @@ class Reader:
                 self._set_aside(row, key, f"{count[key]} rows share the row key “{key}”; none was sent.")
         return single
 
-    def _settle_row(self, key: str, row: RowValues, known: LedgerRow | None, intake: Intake) -> None:
+    def _settle_known(self, key: str, row: RowValues, known: LedgerRow, intake: Intake) -> None:
+        record = self._record(key, row, known, intake)
+        if record is not None:
+            record.had_entry = record.had_entry or known.held_hash is not None
+            self._count(judge(self._plan, known, record.payload_hash), record, intake)
+
+    def _record(self, key: str, row: RowValues, known: LedgerRow | None, intake: Intake) -> Record | None:
+        """The mapped row; None when it could not be mapped and was settled here."""
         payload = self._mapper(row)
         if payload.__class__ is not dict:
             self._settle_unmapped(key, row, payload, known, intake)  # type: ignore[arg-type]
-            return
+            return None
         try:
-            body = hashing.canonical_body(payload)
+            body = canonical_body(payload)
         except UnicodeEncodeError:
             error = RowError(ErrorType.MAPPING, "A value is not valid Unicode (lone surrogate).", code="invalid_unicode")
             self._settle_unmapped(key, row, error, known, intake)
-            return
-        content = hashing.hash64(body)
-        record = Record(key, self._plan.operation, payload, body, content, row, self._plan.is_forced)
-        if known is None:
-            intake.records.append(record)
-            return
-        record.had_entry = record.had_entry or known.held_hash is not None
-        self._count(judge(self._plan, known, content), record, intake)
+            return None
+        return Record(key, self._operation, payload, body, hash64(body), row, self._plan.is_forced)  # type: ignore[arg-type]
 
     def _count(self, verdict: Verdict, record: Record, intake: Intake) -> None:
         counts = self._counts
@@ -234,8 +241,8 @@ def vanished_records(plan: Plan, chunk: Iterable[tuple[str, int | None]]) -> lis
     for key, held in chunk:
         parts = hashing.split_key(key, len(plan.key_columns))
         payload = dict(zip(plan.key_fields or plan.key_columns, parts, strict=False))
-        body = hashing.canonical_body(payload)
-        content = hashing.hash64(body)
+        body = canonical_body(payload)
+        content = hash64(body)
         if content != held:
             records.append(Record(key, Operation.DELETE, payload, body, content, (), had_entry=True))
     return records

@@ -37,6 +37,7 @@ from syncs.errors import ConfigError, CredentialsError, ErrorType, FatalError, F
 from syncs.records import BatchResult, Operation, Record, RowError, Signal
 
 LOOK_EVERY_SECONDS = 0.5  # how often cancel, pause and drain are looked at while waiting
+RECORDS_AHEAD = 2000  # records that wait for a free thread
 ISOLATE_AFTER_CRASHES = 2  # a batch that was in flight at this many crashes goes out with nothing beside it
 SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one; a single row is then set aside
 
@@ -214,8 +215,11 @@ class Pipeline:
     # -- committing and sending
 
     def _free_places(self) -> int:
-        """Twice the concurrency may be under way, so that the pool never waits for a commit."""
-        return max(0, 2 * self._concurrency.limit - self._calls.in_flight)
+        """More than the concurrency may be under way, so that the pool never waits for a commit: twice as many batches, or
+        fewer where batches are so big that they would fill the memory."""
+        limit = self._concurrency.limit
+        ahead = min(limit, max(1, RECORDS_AHEAD // self._plan.batch_records))
+        return max(0, limit + ahead - self._calls.in_flight)
 
     def _flush(self) -> None:
         """One commit: what came back and what goes out next. Then send."""

@@ -9,11 +9,18 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from syncs.engine.hashing import KEY_SEPARATOR
 from syncs.engine.ports import LedgerRow, Rejected, chunked
 from syncs.models import DeliveredRow
 from syncs.records import Record
 
 _CHUNK = 2000
+# Many texts as one: a list parameter costs the client a regular expression a value.
+_TEXTS = f"string_to_array(%s, '{KEY_SEPARATOR}')"
+
+
+def _joined(keys: Iterable[str]) -> str:
+    return KEY_SEPARATOR.join(keys)
 
 
 class DatabaseLedger:
@@ -27,10 +34,10 @@ class DatabaseLedger:
     def is_empty(self) -> bool:
         return not DeliveredRow.objects.filter(sync_id=self._sync_id).exists()
 
-    def _key_condition(self, keys: Sequence[str]) -> tuple[str, object]:
+    def _key_condition(self, keys: Sequence[str]) -> tuple[str, str]:
         """One parameter for any number of keys, whatever the database's limit on parameters."""
         if self._is_postgresql:
-            return "row_key = ANY(%s)", list(keys)
+            return f"row_key = ANY({_TEXTS})", _joined(keys)
         return "row_key IN (SELECT value FROM json_each(%s))", orjson.dumps(list(keys)).decode()
 
     def lookup(self, keys: Sequence[str]) -> Mapping[str, LedgerRow]:
