@@ -72,13 +72,23 @@ check: $(VENV)/.installed-dev ## Lint, format, types and layers
 test: check ## Check, then run the tests on SQLite and on PostgreSQL (ARGS go to pytest)
 	@$(BIN)/python -m tests.run $(ARGS)
 
+# A name on the path may be an empty shim: only one that runs counts.
+PYTHON312 ?= $(shell for found in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python3.12; do \
+  "$$found" -c 'import venv' >/dev/null 2>&1 && { echo "$$found"; break; }; done)
+
+.venv312/.installed-dev: pyproject.toml constraints.txt
+	@[ -x .venv312/bin/python ] || $(PYTHON312) -m venv .venv312
+	@.venv312/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
 .PHONY: test-matrix
 test-matrix: test ## The tests, and again on Python 3.12 with Django 6.1 where that Python is found
-	@if python3.12 -c 'import venv' 2>/dev/null; then \
-	  { [ -x .venv312/bin/python ] || python3.12 -m venv .venv312; } && \
-	  .venv312/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]" && \
-	  .venv312/bin/python -m tests.run $(ARGS); \
-	else echo "No working python3.12 here: the Django 6.1 half was left out."; fi
+	@if [ -n "$(PYTHON312)" ]; then $(MAKE) --no-print-directory test-django61; \
+	else echo "No working python3.12 here: the half on Django 6.1 was left out."; fi
+
+.PHONY: test-django61
+test-django61: .venv312/.installed-dev
+	@.venv312/bin/python -m tests.run $(ARGS)
 
 .PHONY: faults
 faults: $(VENV)/.installed-dev ## The long tests that kill and starve processes
