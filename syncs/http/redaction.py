@@ -36,9 +36,14 @@ _TOKENS = re.compile(
 )
 
 
+# Cheap looks that spare most texts the dear patterns: every pattern needs one of these words, or a run this long.
+_WORDS = ("auth", "cookie", "key", "token", "secret", "pass", "pwd", "sess", "sig", "cred", "bearer", "basic", "code")
+_RUN = re.compile(r"[A-Za-z0-9_.=+-]{13}")
+
+
 def clean(text: str) -> str:
     """Without control characters and direction marks; lone surrogates go too."""
-    return _CONTROL.sub("", text)
+    return text if text.isprintable() else _CONTROL.sub("", text)
 
 
 class Redactor:
@@ -79,20 +84,26 @@ class Redactor:
         """One line for people."""
         return " ".join(self.excerpt(raw, limit=limit).split())
 
+    def identifier(self, raw: str) -> str:
+        """A request id: only what is configured as secret is masked, for an id may well look like a token."""
+        text = clean(raw[:1000])
+        return (text if self._pattern is None else self._pattern.sub(MASK, text))[:200]
+
     def request_line(self, method: str, url: str) -> str:
         return self.excerpt(f"{method} {url}", limit=500)
 
     def _masked(self, text: str) -> str:
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)
-        if len(text) < 8:
-            return text
-        text = _QUOTED.sub(rf"\g<keep>\2{MASK}\2", text)
-        if "=" in text:
-            text = _QUERY.sub(rf"\g<keep>{MASK}", text)
-        text = _HEADER.sub(rf"\g<keep>{MASK}", text)
-        text = _SCHEME.sub(rf"\g<keep>{MASK}", text)
-        return _TOKENS.sub(MASK, text)
+        lowered = text.lower()
+        if any(word in lowered for word in _WORDS):
+            text = _QUOTED.sub(rf"\g<keep>\2{MASK}\2", text)
+            if "=" in text:
+                text = _QUERY.sub(rf"\g<keep>{MASK}", text)
+            if ":" in text:
+                text = _HEADER.sub(rf"\g<keep>{MASK}", text)
+            text = _SCHEME.sub(rf"\g<keep>{MASK}", text)
+        return _TOKENS.sub(MASK, text) if _RUN.search(text) else text
 
 
 def _forms(secret: str) -> set[str]:

@@ -36,6 +36,7 @@ class Caller:
         self._config = config
         self._session = session
         self._auth = auth
+        self._last_line = ("", "", "")  # the calls of a batch operation all go to one address
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Called:
         try:
@@ -70,7 +71,7 @@ class Caller:
 
     def failed(self, called: Called, failure: Failure, count: int) -> BatchResult:
         """No usable answer. Whether the call can have been processed decides between a plain retry and Unknown."""
-        request = self._session.redactor.request_line(called.method, called.url)
+        request = self._request_line(called)
         size = len(called.body or b"")
         exchange = Exchange(failure.status, "", failure.milliseconds, failure.message, request, size)
         is_late = failure.kind is FailureKind.DEADLINE
@@ -85,6 +86,13 @@ class Caller:
         error = RowError(error_type, failure.message, code=failure.kind)
         return BatchResult([NOT_ATTEMPTED] * count, Signal.UNAVAILABLE, error, exchange=exchange)
 
+    def _request_line(self, called: Called) -> str:
+        method, url, line = self._last_line
+        if (method, url) != (called.method, called.url):
+            line = self._session.redactor.request_line(called.method, called.url)
+            self._last_line = (called.method, called.url, line)
+        return line
+
     def exchange(self, called: Called, reply: Reply, result: BatchResult) -> Exchange:
         response, redactor = reply.response, self._session.redactor
         names = (self._config.request_id_header,) if self._config.request_id_header else _REQUEST_IDS
@@ -92,9 +100,9 @@ class Caller:
         is_fine = result.signal is Signal.OK and 200 <= response.status < 300
         return Exchange(
             response.status,
-            redactor.message(request_id, limit=200) if request_id else "",
+            redactor.identifier(request_id),
             response.milliseconds,
             redactor.excerpt(response.body, limit=_OK_EXCERPT) if is_fine else redactor.excerpt(response.body),
-            redactor.request_line(called.method, called.url),
+            self._request_line(called),
             len(called.body or b""),
         )

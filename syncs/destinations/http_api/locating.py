@@ -90,6 +90,13 @@ class Finder:
         if not is_placed:
             return
         found.has_results = True
+        if locator.kind is LocatorKind.POSITION and not locator.result_id and not found.failed:
+            for number, item in enumerate(results):  # the usual case, and the only loop over every record that is written
+                if self._is_written(item):
+                    found.written[number] = item
+                else:
+                    found.failed[number] = (item, None)
+            return
         for number, item in enumerate(results):
             free = [p for p in self._places(number, item) if p not in found.written and p not in found.failed]
             if not free:
@@ -153,12 +160,14 @@ class Finder:
 
 
 def holds(flag: Flag, data: Any) -> bool:
-    """The value at the flag's path is the wanted one, or one of several; text and its JSON form count as equal."""
+    """The value at the flag's path is the wanted one, or one of several. 1 is not true, and "1" is neither."""
     value = paths.first(data, flag.path)
     if value is paths.MISSING:
         return False
-    wanted = flag.equals if isinstance(flag.equals, list) else [flag.equals]
-    return any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in wanted)
+    wanted = flag.equals
+    if type(wanted) is list:
+        return any(value == item and type(value) is type(item) for item in wanted)
+    return bool(value == wanted) and type(value) is type(wanted)
 
 
 def _integer(value: Any) -> int | None:

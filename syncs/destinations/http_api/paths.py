@@ -29,6 +29,8 @@ def _part(part: str) -> Any:
 
 def first(data: Any, path: str) -> Any:
     """The first value at the path, or ``MISSING``."""
+    if type(data) is dict and path in data:  # by far the most paths are one name
+        return data[path] if "." not in path and "[" not in path else next(_walk(data, parse(path)), MISSING)
     return next(_walk(data, parse(path)), MISSING)
 
 
@@ -62,13 +64,13 @@ def as_text(value: Any) -> str:
 
 def leaves(value: Any, depth: int = 20) -> Iterator[Any]:
     """Every scalar below the value."""
-    if isinstance(value, Mapping) and depth:
+    if isinstance(value, dict) and depth:
         for item in value.values():
             yield from leaves(item, depth - 1)
     elif isinstance(value, list) and depth:
         for item in value:
             yield from leaves(item, depth - 1)
-    elif not isinstance(value, (Mapping, list)):
+    elif not isinstance(value, (dict, list)):
         yield value
 
 
@@ -102,5 +104,5 @@ def _walk(data: Any, parts: tuple[Any, ...]) -> Iterator[Any]:
     elif isinstance(head, int):
         if isinstance(data, list) and head < len(data):
             yield from _walk(data[head], rest)
-    elif isinstance(data, Mapping) and head in data:
+    elif isinstance(data, dict) and head in data:
         yield from _walk(data[head], rest)
