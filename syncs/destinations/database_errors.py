@@ -7,6 +7,7 @@ code.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -208,3 +209,40 @@ def guess_field(error: RowError, table: TableInfo, values: dict[str, Any]) -> st
     else:
         return ""
     return fits[0] if len(fits) == 1 else ""
+
+
+_KEY = re.compile(r"Key \((.+?)\)=\((.*?)\) (?:already|is )")
+_FAILING_ROW = re.compile(r"Failing row contains \((.*)")
+
+
+def is_suspect(error: RowError, table: TableInfo) -> Callable[[dict[str, Any]], bool] | None:
+    """PostgreSQL quotes the row it refused: a test whether these column values are that row's. None where it quotes nothing.
+
+    Only a hint where to look first: whether a row is bad is decided by writing it alone.
+    """
+    if found := _KEY.search(error.message):
+        quoted = dict(zip(found[1].split(", "), found[2].split(", "), strict=False))
+        return lambda values: all(name in values and _quoted(values[name]) == text for name, text in quoted.items())
+    if found := _FAILING_ROW.search(error.message):
+        start = found[1]
+        return lambda values: start.startswith(_row_start(table, values))
+    return None
+
+
+def _row_start(table: TableInfo, values: dict[str, Any]) -> str:
+    """The row's first values as PostgreSQL quotes them, as far as they are known and sure to be quoted whole."""
+    parts = []
+    for name in table.columns:
+        value = values.get(name, ...)
+        if not (value is None or isinstance(value, int) or (isinstance(value, str) and len(value) < 60)):
+            break
+        parts.append(_quoted(value))
+        if len(parts) == 3:
+            break
+    return ", ".join(parts) or "\x00"
+
+
+def _quoted(value: Any) -> str:
+    if value is None:
+        return "null"
+    return "ft"[value] if isinstance(value, bool) else str(value)

@@ -9,12 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from syncs.destinations.database_errors import Fault, Verdict, guess_field, judge
+from syncs.destinations.database_errors import Fault, Verdict, guess_field, is_suspect, judge
 from syncs.destinations.database_table import TableInfo
 from syncs.errors import ErrorType
 from syncs.records import Operation, RecordOutcome, RecordState, RowError
 
 SMALLEST_SPAN = 16  # a span this short is written row by row: dividing it further would cost more statements
+PEELS = 6  # rows that are set aside because the error quotes them, before a span is divided blindly
 PARTS = 8  # each level writes all rows once more, so few levels are cheaper than halving
 
 
@@ -148,7 +149,7 @@ class TableWriter:
             self._divide(connection, rows, outcomes)
         return outcomes
 
-    def _span(self, connection: sa.Connection, rows: list[Prepared], outcomes: Outcomes) -> None:
+    def _span(self, connection: sa.Connection, rows: list[Prepared], outcomes: Outcomes, peels: int = PEELS) -> None:
         savepoint = connection.begin_nested()
         try:
             found = self._fast(connection, rows)
@@ -158,7 +159,7 @@ class TableWriter:
             if verdict.fault is not Fault.ROW:
                 raise
             savepoint.rollback()
-            self._narrow(connection, rows, outcomes, verdict.error)
+            self._narrow(connection, rows, outcomes, verdict.error, peels)
         except _RowRefusedError as problem:
             savepoint.rollback()
             self._narrow(connection, rows, outcomes, problem.error)
@@ -168,11 +169,20 @@ class TableWriter:
         else:
             outcomes |= found
 
-    def _narrow(self, connection: sa.Connection, rows: list[Prepared], outcomes: Outcomes, error: RowError) -> None:
+    def _narrow(
+        self, connection: sa.Connection, rows: list[Prepared], outcomes: Outcomes, error: RowError, peels: int = 0
+    ) -> None:
         if len(rows) == 1:
             outcomes[rows[0].index] = rejected(self._with_field(error, rows[0]))
-        else:
+            return
+        fits = is_suspect(error, self.table) if peels else None
+        suspects = [row for row in rows if fits(row.values)] if fits else []
+        if not 0 < len(suspects) <= 2:
             self._divide(connection, rows, outcomes)
+            return
+        aside = {row.index for row in suspects}
+        self._span(connection, [row for row in rows if row.index not in aside], outcomes, peels - 1)
+        self._each(connection, suspects, outcomes)
 
     def _divide(self, connection: sa.Connection, rows: list[Prepared], outcomes: Outcomes) -> None:
         if len(rows) <= SMALLEST_SPAN:
