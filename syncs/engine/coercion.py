@@ -285,9 +285,7 @@ def _items(value: Any, separator: str | None) -> list[Any]:
             parsed = None
         if isinstance(parsed, list):
             return parsed
-        raise CoercionError(
-            "wrong_type", "is no list, nor the JSON text of one; set the option “separator”", value
-        )
+        raise CoercionError("wrong_type", "is no list, nor the JSON text of one; set the option “separator”", value)
     raise CoercionError("wrong_type", f"is {type_name(value)}, not a list", value)
 
 
