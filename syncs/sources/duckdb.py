@@ -6,6 +6,7 @@ again in a running database), and DuckDB's own parser must find exactly one SELE
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -68,10 +69,11 @@ class DuckdbSource(SqlSource):
                 "autoload_known_extensions": "false",
                 "autoinstall_known_extensions": "false",
                 "memory_limit": f"{self.memory_mb}MB",
+                "threads": "1",  # a sort by several threads runs out of a small memory limit instead of going to disk
             },
         )
         try:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
             connection.execute("BEGIN TRANSACTION READ ONLY")
         except BaseException:
             connection.close()
@@ -112,7 +114,7 @@ class DuckdbSource(SqlSource):
                 f"DuckDB ran out of its {self.memory_mb} MB. Raise the connection's memory, or select fewer columns.",
                 field="memory_mb",
             )
-        return query_refused("DuckDB", error, secrets=())
+        return query_refused("DuckDB", error, secrets=(), where=_line(error, sql) if is_raw else "")
 
 
 class DuckdbSession:
@@ -148,3 +150,10 @@ class DuckdbSession:
         self.watchdog.close()
         with suppress(Exception):
             self.connection.close()
+
+
+def _line(error: Exception, sql: str) -> str:
+    """DuckDB names the line; the first one is our DESCRIBE."""
+    found = re.search(r"^LINE (\d+):", str(error), re.MULTILINE)
+    line = int(found.group(1)) - 1 if found else 0
+    return f"line {line}" if 1 <= line <= sql.count("\n") + 1 else ""
