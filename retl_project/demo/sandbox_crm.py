@@ -286,6 +286,7 @@ def main() -> None:
     options = parse()
     calls, _, seconds = options.budget.partition("/")
     if options.state != ":memory:":
+        options.state = str(Path(options.state).resolve())
         Path(options.state).parent.mkdir(parents=True, exist_ok=True)
     store = Store(options.state)
     try:

@@ -103,7 +103,7 @@ class Demo:
 
 
 def paths() -> Paths:
-    return Paths(Path(settings.VAR_DIR) / "demo")
+    return Paths(Path(settings.VAR_DIR).resolve() / "demo")
 
 
 def crm_port() -> int:
