@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
+import re
+from pathlib import Path
 
 import pytest
 
-from syncs.destinations.http_api import build, objects, validate
+from syncs.destinations.http_api import FIELDS, build, objects, validate
+from syncs.destinations.http_api import config as config_module
 from syncs.destinations.http_api.patterns import pattern_issue
 from syncs.errors import ConfigError
 from syncs.records import Operation
@@ -192,3 +197,32 @@ def test_pattern_that_could_run_for_hours_is_refused(pattern):
 )
 def test_ordinary_pattern_is_taken(pattern):
     assert pattern_issue(pattern) == ""
+
+
+# The page that explains it all
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "http-destination.md").read_text()
+EXAMPLES = [json.loads(block) for block in re.findall(r"```json\n(\{.*?)```", PAGE, re.S)]
+ALL_SECRETS = {item.name: "x" for item in FIELDS if item.is_secret}
+KEYS = sorted(
+    {
+        field.name
+        for kind in vars(config_module).values()
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type)
+        for field in dataclasses.fields(kind)
+    }
+)
+
+
+@pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: config["base_url"])
+def test_example_of_the_page_is_valid(config):
+    assert validate(config, ALL_SECRETS) == []
+
+
+def test_page_has_an_example_of_each_way_to_answer():
+    assert len(EXAMPLES) == 8
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_key_is_explained_on_the_page(key):
+    assert re.search(rf"[`\"]{key}[`\"]", PAGE), key

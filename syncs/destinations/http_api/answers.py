@@ -301,4 +301,7 @@ def _is_count(data: Any, path: str, count: int) -> bool:
 
 
 def _compact(item: Any) -> bytes | str:
-    return item if isinstance(item, str) else orjson.dumps(item)
+    try:
+        return item if isinstance(item, str) else orjson.dumps(item)
+    except TypeError:  # nested too deep to be written back
+        return paths.as_text(item)

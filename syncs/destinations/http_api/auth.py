@@ -59,20 +59,21 @@ class Fixed:
     """A token, key or password that a person entered."""
 
     def __init__(self, auth: Auth, credentials: CredentialStore, session: Session) -> None:
-        self._auth = auth
-        self._credentials = credentials
-        self._session = session
-        self._proof: Proof | None = None
+        self._made: Proof | CredentialsError
+        try:
+            self._made = self._make(auth, credentials.read(), session)
+        except CredentialsError as error:  # told when it is needed: a connection test must be able to say it
+            self._made = error
 
     def proof(self) -> Proof:
-        if self._proof is None:
-            self._proof = self._made(self._auth, self._credentials.read(), self._session)
-        return self._proof
+        if isinstance(self._made, CredentialsError):
+            raise self._made
+        return self._made
 
     def renew(self, refused: Proof) -> bool:
         return False
 
-    def _made(self, auth: Auth, secrets: Mapping[str, Any], session: Session) -> Proof:
+    def _make(self, auth: Auth, secrets: Mapping[str, Any], session: Session) -> Proof:
         match auth.kind:
             case AuthKind.BEARER:
                 return Proof({"Authorization": f"Bearer {_secret(secrets, 'token')}"})
@@ -95,6 +96,7 @@ class _Renewable:
     def __init__(self, auth: Auth, credentials: CredentialStore, session: Session) -> None:
         self._auth = auth
         self._credentials = credentials
+        self._secrets = credentials.read()  # what a person entered; only a rotating token is read anew
         self._session = session
         self._lock = threading.Lock()
         self._current: Proof | None = None
@@ -134,7 +136,7 @@ class LoginSession(_Renewable):
         self._base_url = base_url
 
     def _fetch(self, refused: str | None) -> Proof:
-        login, secrets = self._auth.login, self._credentials.read()
+        login, secrets = self._auth.login, self._secrets
         assert login is not None
         values = {"username": self._auth.username, "password": _secret(secrets, "password")}
         filled = _filled(login.body, values)
@@ -177,7 +179,7 @@ class ClientCredentials(_Renewable):
     """OAuth 2 client credentials: the token is kept in memory."""
 
     def _fetch(self, refused: str | None) -> Proof:
-        granted = token_call(self._session, self._auth, self._credentials.read(), {"grant_type": "client_credentials"})
+        granted = token_call(self._session, self._auth, self._secrets, {"grant_type": "client_credentials"})
         return self._bearer(granted.access_token, granted.ends_at)
 
 
