@@ -62,10 +62,10 @@ def check_no_pool(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
 
 @register()
 def check_lease(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    # A lease is renewed each third of its length, and nothing is sent in its last five seconds.
-    if settings.RETL["LEASE_SECONDS"] >= 9:
+    # A lease is renewed each third of its length, and nothing is sent in its last sixth.
+    if settings.RETL["LEASE_SECONDS"] >= 3:
         return []
-    return [Error("RETL_LEASE_SECONDS is below 9: hardly a batch would be sent between two renewals.", id="syncs.E006")]
+    return [Error("RETL_LEASE_SECONDS is below 3: hardly a batch would be sent between two renewals.", id="syncs.E006")]
 
 
 @register(deploy=True)

@@ -14,9 +14,6 @@ from syncs.engine.sending import Sending
 from syncs.errors import FenceLostError, RedriveError
 from syncs.records import Batch, BatchResult
 
-# A call begun with less lease than this could still be on its way when the next worker starts.
-LEASE_MARGIN_SECONDS = 5.0
-
 
 @dataclass(slots=True)
 class Answer:
@@ -29,9 +26,13 @@ class Answer:
 
 
 class Calls:
-    """At most ``threads`` calls at once. ``write`` of the destination runs in the pool; nothing here touches the database."""
+    """At most ``threads`` calls at once. ``write`` of the destination runs in the pool; nothing here touches the database.
 
-    def __init__(self, destination: Destination, control: Control, clock: Clock, *, threads: int) -> None:
+    ``lease_margin``: seconds of lease a call needs to begin, lest it is still on its way when the next worker starts.
+    """
+
+    def __init__(self, destination: Destination, control: Control, clock: Clock, *, threads: int, lease_margin: float) -> None:
+        self._lease_margin = lease_margin
         self._destination = destination
         self._control = control
         self._clock = clock
@@ -49,7 +50,7 @@ class Calls:
     def _call(self, sending: Sending) -> None:
         answer = Answer(sending, self._clock.now())
         try:
-            if self._control.lease_seconds_left() < LEASE_MARGIN_SECONDS:
+            if self._control.lease_seconds_left() < self._lease_margin:
                 raise FenceLostError("The lease ended before the batch was sent.")
             batch = Batch(sending.operation, sending.records, sending.idempotency_key, sending.step.call_count)
             answer.result = self._destination.write(batch)

@@ -141,7 +141,7 @@ class Reader:
             error = RowError(ErrorType.MAPPING, "A value is not valid Unicode (lone surrogate).", code="invalid_unicode")
             self._settle_unmapped(key, row, error, known, intake)
             return None
-        return Record(key, self._operation, payload, body, hash64(body), row, self._plan.is_forced)  # type: ignore[arg-type]
+        return Record(key, self._operation, payload, body, hash64(body), row, self._plan.is_forced)
 
     def _count(self, verdict: Verdict, record: Record, intake: Intake) -> None:
         counts = self._counts

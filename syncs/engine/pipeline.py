@@ -80,7 +80,7 @@ class Pipeline:
         self._clock = clock
         self.counts = Counts()
         self._reader = Reader(plan=plan, rows=rows, mapper=mapper, ledger=ledger, counts=self.counts)
-        self._calls = Calls(destination, control, clock, threads=plan.concurrency)
+        self._calls = Calls(destination, control, clock, threads=plan.concurrency, lease_margin=plan.lease_margin_seconds)
         self._concurrency = AdaptiveConcurrency(plan.concurrency)
         self._judge = Judge(plan, random=random, has_succeeded_since=lambda moment: self._last_success > moment)
         self._cutter = Cutter(plan)

@@ -45,6 +45,7 @@ class Plan:
     delete_guard_percent: int = 10
     delete_guard_rows: int = 1000
     approved_delete_count: int | None = None
+    lease_margin_seconds: float = 5.0
     longest_wait_seconds: float = 600.0  # a longer wait gives the worker back
 
     @property

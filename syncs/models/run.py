@@ -63,6 +63,7 @@ class Run(models.Model):
 
     error_summary = models.JSONField(default=list, blank=True)  # [{type, code, field, message, count}]
     failure_type = models.CharField(max_length=24, blank=True, default="")
+    failure_code = models.CharField(max_length=120, blank=True, default="")  # for example delete_guard, breaker
     failure_message = models.TextField(blank=True, default="")
     reason = models.CharField(max_length=255, blank=True, default="")  # why skipped, cancelled or cut short
 

@@ -131,7 +131,12 @@ class FieldMapping(models.Model):
     class Meta:
         ordering: ClassVar = ["position", "id"]
         constraints: ClassVar = [
-            models.UniqueConstraint(name="mapping_field_once_per_sync", fields=["sync", "destination_field"]),
+            # A list collects several mappings; any other field has one.
+            models.UniqueConstraint(
+                name="mapping_field_once_per_sync",
+                fields=["sync", "destination_field"],
+                condition=~models.Q(destination_field__endswith="[]"),
+            ),
             models.CheckConstraint(name="mapping_kind_known", condition=models.Q(kind__in=list(c.MappingKind))),
             models.CheckConstraint(name="mapping_type_known", condition=models.Q(type__in=list(c.FieldType))),
             models.CheckConstraint(name="mapping_on_null_known", condition=models.Q(on_null__in=list(c.OnNull))),

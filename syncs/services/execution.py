@@ -192,6 +192,7 @@ class _Execution:
             delete_guard_percent=snapshot["delete_guard_percent"],
             delete_guard_rows=snapshot["delete_guard_rows"],
             approved_delete_count=self._sync.approved_delete_count,
+            lease_margin_seconds=leases.lease_seconds() / 6,
         )
         needed = {plan.operation} | ({Operation.DELETE} if plan.mode is SyncMode.MIRROR else set())
         lacking = sorted(operation.value for operation in needed - limits.operations)

@@ -106,6 +106,7 @@ def finish(
             now=database_now(),
             error_summary=list(error_summary),
             failure_type=_failure_type(failure),
+            failure_code=failure.code[:120] if failure else "",
             failure_message=failure.message if failure else "",
             reason=reason[:255],
             pending_count=counts.pending,

@@ -66,7 +66,7 @@ def approve_deletes(sync: Sync, *, by: AbstractBaseUser | None) -> int:
         raise ConfigError(f"“{sync.name}” is not in mirror mode: it deletes nothing.", field="mode")
     ended = Run.objects.filter(sync=sync, finished_at__isnull=False).exclude(status=RunStatus.SKIPPED)
     last = ended.order_by("-id").first()
-    if last is None or last.status != RunStatus.FAILED or "delete guard" not in last.failure_message:
+    if last is None or last.status != RunStatus.FAILED or last.failure_code != "delete_guard":
         raise ConfigError(f"The last run of “{sync.name}” was not stopped by the delete guard: there is nothing to approve.")
     allowed, _ = DatabaseLedger(sync_id=sync.pk, run_id=last.pk).count_vanished()
     Sync.objects.filter(pk=sync.pk).update(approved_delete_count=allowed)
