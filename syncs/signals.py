@@ -2,3 +2,6 @@ from django.dispatch import Signal
 
 # Sent after the commit that ended a run, with send_robust. Arguments: run_id. A lost signal costs seconds: ticks recompute.
 run_finished = Signal()
+
+# Sent after the commit that paused or resumed a sync, with send_robust. Arguments: sync_id.
+sync_switched = Signal()

@@ -48,7 +48,17 @@ def resume(request: HttpRequest, sync: Sync) -> Said:
     return f"“{sync}” is resumed."
 
 
-SYNC_ACTS: dict[str, Callable[[HttpRequest, Sync], Said]] = {"run": run_now, "pause": pause, "resume": resume}
+def approve(request: HttpRequest, sync: Sync) -> Said:
+    count = sync_service.approve_deletes(sync, by=user_of(request))
+    return f"“{sync}”: the next run may delete up to {count:,} rows. Run it now, or leave it to the schedule."
+
+
+SYNC_ACTS: dict[str, Callable[[HttpRequest, Sync], Said]] = {
+    "run": run_now,
+    "pause": pause,
+    "resume": resume,
+    "approve": approve,
+}
 
 
 def cancel(request: HttpRequest, run: Run) -> None:

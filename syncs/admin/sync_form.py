@@ -184,8 +184,15 @@ class MappingFormSet(_FormSet):
                 form.add_error("destination_field", f"“{name}” is mapped twice. Keep one of the two lines.")
             seen.add(name)
 
-    def get_unique_error_message(self, unique_check: Sequence[str]) -> str:
-        return "Two lines write to the same destination field. Keep one of them."
+    def validate_unique(self) -> None:
+        """``clean`` says it at the line's field."""
+
+    def free_names(self) -> None:
+        """Let renamed and deleted lines give up their names first, so that two lines may swap theirs in one save."""
+        gone = {form.prefix for form in self.deleted_forms}
+        lines = [form for form in self.initial_forms if form.prefix in gone or "destination_field" in form.changed_data]
+        for form in lines:
+            FieldMapping.objects.filter(pk=form.instance.pk).update(destination_field=f"~{form.instance.pk}")
 
 
 class FieldMappingInline(_Inline):

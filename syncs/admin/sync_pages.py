@@ -138,7 +138,8 @@ def _notice(sync: Sync, runs: list[Run]) -> dict[str, Any] | None:
     }[status]
     if failed and failed.failure_type in set(ErrorType):
         remedy = ErrorType(failed.failure_type).info.remedy
-    return {"kind": _NOTICES[status], "remedy": remedy, "failed": failed}
+    is_guarded = failed is not None and failed.failure_code == "delete_guard" and sync.approved_delete_count is None
+    return {"kind": _NOTICES[status], "remedy": remedy, "failed": failed, "is_guarded": is_guarded}
 
 
 def _strip(runs: list[Run]) -> list[dict[str, Any]]:

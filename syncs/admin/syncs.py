@@ -156,6 +156,8 @@ class SyncAdmin(ConsoleAdmin):
         return {**given, "issues": getattr(request, "line_issues", {})}
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        for formset in formsets:
+            formset.free_names()
         super().save_related(request, form, formsets, change)
         sync_edit.settle(request, form)
 

@@ -29,9 +29,10 @@ def _cron(expression: str) -> str:
     fields = expression.split()
     if len(fields) == 5 and fields[2:4] == ["*", "*"]:
         minute, hour, _, _, days = fields
-        if re.fullmatch(r"\d+", minute) and re.fullmatch(r"\d+", hour) and days in _DAYS:
+        at_minute = re.fullmatch(r"[0-5]?\d", minute)
+        if at_minute and re.fullmatch(r"[01]?\d|2[0-3]", hour) and days in _DAYS:
             return f"{_DAYS[days]} at {int(hour):02d}:{int(minute):02d}"
-        if re.fullmatch(r"\d+", minute) and hour == "*" and days == "*":
+        if at_minute and hour == "*" and days == "*":
             return f"hourly at :{int(minute):02d}"
         if (every := re.fullmatch(r"\*/(\d+)", minute)) and hour == "*" and days == "*":
             return f"every {every[1]} min"

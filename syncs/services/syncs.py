@@ -16,6 +16,7 @@ from syncs.services.doorbell import ring_next
 from syncs.services.ledger import DatabaseLedger
 from syncs.services.previews import Preview, PreviewRow, Verdict, preview
 from syncs.services.validation import validate
+from syncs.signals import sync_switched
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -34,6 +35,7 @@ def pause(sync: Sync, *, by: AbstractBaseUser | None, reason: str = "") -> bool:
     who = by.get_username() if by else "the command line"
     values = {"is_paused": True, "paused_at": timezone.now(), "pause_reason": (reason or f"Paused by {who}.")[:255]}
     paused = Sync.objects.filter(pk=sync.pk, is_paused=False, is_archived=False).update(next_run_at=None, **values)
+    _tell(sync, is_told=paused == 1)
     sync.refresh_from_db(fields=["is_paused", "paused_at", "pause_reason", "next_run_at"])
     return paused == 1
 
@@ -48,8 +50,14 @@ def resume(sync: Sync, *, by: AbstractBaseUser | None) -> bool:
         if resumed == 1:
             schedules.reschedule(sync)
             ring_next(sync.pk)
+    _tell(sync, is_told=resumed == 1)
     sync.refresh_from_db(fields=["is_paused", "paused_at", "pause_reason", "next_run_at"])
     return resumed == 1
+
+
+def _tell(sync: Sync, *, is_told: bool) -> None:
+    if is_told:
+        transaction.on_commit(lambda: sync_switched.send_robust(sender=Sync, sync_id=sync.pk) and None)
 
 
 def _refuse_archived(sync: Sync) -> None:

@@ -1,0 +1,23 @@
+"""What monitoring hears from the syncs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from monitoring.services import health
+from syncs.models import Run
+from syncs.signals import run_finished, sync_switched
+
+
+@receiver(run_finished)
+def on_run_finished(run_id: int, **_: Any) -> None:
+    sync_id = Run.objects.filter(pk=run_id).values_list("sync_id", flat=True).first()
+    if sync_id is not None:
+        health.refresh(sync_id)
+
+
+@receiver(sync_switched)
+def on_sync_switched(sync_id: int, **_: Any) -> None:
+    health.refresh(sync_id)
