@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from syncs.connectors import ConfigField, Issue
-from syncs.errors import ConfigError, SourceError
+from syncs.errors import ConfigError, SourceError, UnsafeQueryError
 from syncs.records import RowValues
 from syncs.sources import duckdb, postgresql, settings, snowflake, sqlite, statements
 from syncs.sources.base import Column
@@ -191,7 +191,19 @@ class UrlSource(SqlSource):
         except BaseException:
             connection.close()
             raise
-        return UrlSession(connection, self.wrapper)
+        return UrlSession(connection, self.wrapper, self._canceller(connection))
+
+    def _canceller(self, connection: Connection) -> Callable[[], None] | None:
+        """MySQL's driver reads an open result to its end when it is closed, unless somebody stops the query."""
+        if self.backend not in ("mysql", "mariadb"):
+            return None
+        number = int(connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
+
+        def cancel() -> None:
+            with self.engine().connect() as other:
+                other.exec_driver_sql(f"KILL QUERY {number}")
+
+        return cancel
 
     def facts(self, session: UrlSession) -> Facts:
         session.connection.execute(sa.select(sa.literal_column("1"))).scalar()
@@ -212,6 +224,10 @@ class UrlSource(SqlSource):
 
     def query_fault(self, error: Exception, sql: str, *, session: Any, is_raw: bool) -> SourceError:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        if cause.args[:1] == (1792,):  # MySQL: not in a READ ONLY transaction
+            return UnsafeQueryError(
+                f"The query tried to write ({first_line(cause)}) Redrive only reads the warehouse.", field="query", code="1792"
+            )
         return query_refused(self.label, cause, secrets=self.secrets)
 
     def close(self) -> None:
@@ -221,8 +237,10 @@ class UrlSource(SqlSource):
 
 
 class UrlSession:
-    def __init__(self, connection: Connection, wrapper: Wrapper) -> None:
+    def __init__(self, connection: Connection, wrapper: Wrapper, cancel: Callable[[], None] | None) -> None:
         self.connection = connection
+        self._cancel = cancel
+        self._is_open = False
         self._wrapper = wrapper
         self._result: sa.CursorResult[Any] | None = None
         self._chunk_rows = 1000
@@ -232,6 +250,7 @@ class UrlSession:
 
     def execute(self, statement: Statement, *, chunk_rows: int) -> list[Column]:
         self._chunk_rows = chunk_rows
+        self._is_open = True
         return self._run(statement, {"stream_results": True, "max_row_buffer": chunk_rows})
 
     def _run(self, statement: Statement, options: dict[str, Any]) -> list[Column]:
@@ -244,9 +263,16 @@ class UrlSession:
     def fetch(self) -> list[RowValues]:
         if self._result is None:
             return []
-        return [tuple(row) for row in self._result.fetchmany(self._chunk_rows)]
+        rows = [tuple(row) for row in self._result.fetchmany(self._chunk_rows)]
+        self._is_open = bool(rows)
+        return rows
 
     def close(self) -> None:
+        with suppress(Exception):
+            if self._is_open and self._cancel is not None:
+                self._cancel()
+                if self._result is not None and self._result.cursor is not None:
+                    self._result.cursor.close()  # meets the cancelled query's error here, where it is expected
         with suppress(Exception):
             if self._result is not None:
                 self._result.close()

@@ -29,6 +29,8 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 def first_line(error: object, secrets: Iterable[str] = ()) -> str:
     """The first line that says something, redacted, at most 500 characters, ending in one full stop."""
+    if isinstance(error, Exception) and len(error.args) == 2 and isinstance(error.args[0], int):
+        error = error.args[1]  # (number, text), as MySQL's drivers have it
     lines = (line.strip() for line in str(error).splitlines())
     text = redacted(next((line for line in lines if line), type(error).__name__), secrets)
     text = re.sub(r"^(ERROR|FATAL|error):\s+", "", text)

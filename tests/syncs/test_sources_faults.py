@@ -28,6 +28,7 @@ def test_secrets_are_masked(text: str, secrets: list[str], expected: str) -> Non
 def test_first_line_is_one_short_sentence() -> None:
     assert first_line("ERROR:  boom\nLINE 1: select\nDETAIL: more") == "boom."
     assert first_line(ValueError("")) == "ValueError."
+    assert first_line(ValueError(1064, "You have an error\nin it")) == "You have an error."
     assert len(first_line("x" * 9999)) == 500
 
 
