@@ -30,11 +30,13 @@ class Receiver:
     def __init__(self) -> None:
         self.receipts: dict[int, list[tuple[str, str]]] = defaultdict(list)
         self.lock = threading.Lock()
+        self.calls = 0
 
     def __call__(self, request: Request) -> Answer:
         key = request.headers["idempotency-key"]
         results = []
         with self.lock:
+            self.calls += 1
             for record in request.json()["records"]:
                 if record["id"] % BAD == 0:
                     results.append({"ok": False, "error": {"code": "BAD", "message": f"'{record['name']}' is not valid"}})
@@ -90,9 +92,9 @@ def run_of(redrive: Installation, run_id: int) -> dict[str, object]:
     return dict(zip(names, values, strict=True))
 
 
-def kill_holder(redrive: Installation, run_id: int, *, beyond: int, moment: float) -> int:
-    """Wait for a process that claimed the run anew, let it work for ``moment`` seconds, and kill it. Its fence, or -1 when the
-    run has ended."""
+def kill_holder(redrive: Installation, run_id: int, receiver: Receiver, *, beyond: int, moment: float) -> int:
+    """Wait for a process that claimed the run anew and began to send, let it work for ``moment`` seconds, and kill it.
+    A negative ``moment``: kill it as soon as it has the run. Returns its fence, or -1 when the run has ended."""
 
     def held() -> dict[str, object] | None:
         run = run_of(redrive, run_id)
@@ -105,7 +107,10 @@ def kill_holder(redrive: Installation, run_id: int, *, beyond: int, moment: floa
     run = until(held, seconds=60, what="a worker that takes the run over")
     if run["status"] != "running":
         return -1
-    time.sleep(moment)
+    if moment >= 0:
+        calls = receiver.calls
+        until(lambda: receiver.calls > calls or run_of(redrive, run_id)["status"] != "running", what="the first call")
+        time.sleep(moment)
     with contextlib.suppress(ProcessLookupError):
         os.kill(int(str(run["worker"]).rpartition(":")[2]), signal.SIGKILL)
     return int(str(run["fence"]))
@@ -119,7 +124,7 @@ def test_run_killed_at_random_moments_ends_by_itself_and_loses_nothing(redrive: 
         worker = redrive.start("retl_worker", "--workers", "1", "--tick-seconds", "0.3", "--canary-seconds", "1")
         fence, kills = 0, 0
         while kills < KILLS:
-            fence = kill_holder(redrive, run_id, beyond=fence, moment=chance.uniform(0.05, 1.2))
+            fence = kill_holder(redrive, run_id, receiver, beyond=fence, moment=chance.uniform(-0.15, 0.9))
             if fence < 0:
                 break
             kills += 1

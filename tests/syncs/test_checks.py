@@ -121,5 +121,5 @@ def test_connection_pool_is_refused(monkeypatch: pytest.MonkeyPatch):
 def test_lease_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(settings.RETL, "LEASE_SECONDS", 30)
     assert checks.check_lease(None) == []
-    monkeypatch.setitem(settings.RETL, "LEASE_SECONDS", 5)
+    monkeypatch.setitem(settings.RETL, "LEASE_SECONDS", 2)
     assert ids(checks.check_lease(None)) == ["syncs.E006"]
