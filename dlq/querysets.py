@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import OuterRef, Q
+from django.db.models import Q
 
 from dlq.choices import LIVE, EntryStatus
 from syncs.errors import ErrorType
@@ -43,14 +43,9 @@ class DLQEntryQuerySet(models.QuerySet["DLQEntry"]):
     def for_list(self) -> DLQEntryQuerySet:
         return self.select_related("sync").defer(*HEAVY)
 
-    def rivals(self) -> DLQEntryQuerySet:
-        """For a subquery: entries of the outer entry's row that stand in the way of reopening it.
-
-        A live one, or one that was discarded later than it.
-        """
-        return self.filter(sync=OuterRef("sync"), row_key=OuterRef("row_key")).filter(
-            Q(status__in=LIVE) | Q(status=EntryStatus.DISCARDED, id__gt=OuterRef("id"))
-        )
+    def of_rows(self, keys: Collection[str]) -> DLQEntryQuerySet:
+        """Live and discarded ones with these row keys, of any sync. Explicit keys: no planner has to guess how many match."""
+        return self.filter(row_key__in=keys, status__in=(*LIVE, EntryStatus.DISCARDED))
 
     def within(self, ids: range) -> DLQEntryQuerySet:
         return self.filter(id__gte=ids.start, id__lt=ids.stop)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
-from django.db.models import Count, Exists
+from django.db.models import Count
 
 from dlq.choices import LIVE, Door, EntryStatus, EventKind, ReprocessMode
 from dlq.models import DLQEntry
@@ -37,6 +37,7 @@ CHANGED = "were changed by somebody else in the meantime"
 RIVAL = "have a newer dead letter of the same row, which is the one to work on"
 NOT_DISCARDED = "are not discarded"
 _NOTE_MAX = 10_000
+_REOPEN_CHUNK = 900  # row keys a statement: below SQLite's limit on parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +148,24 @@ def discard(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str,
             expected += count
         else:
             left_out[BUSY if status in LIVE else CLOSED] += count
-    changes = {"closed_by": by, "close_reason": act.reason}
-    taken = sum(
-        _close_or_reopen(chosen.open(), ids, to=EntryStatus.DISCARDED, act=act, changes=changes)
-        for ids in chosen.open().id_ranges(moves.CHUNK)
-    )
+    taken = sum(_discard_slice(chosen.open(), ids, act) for ids in chosen.open().id_ranges(moves.CHUNK))
     left_out[CHANGED] += max(0, expected - taken)
     return ActResult(taken, _reasons(left_out))
+
+
+def _discard_slice(chosen: DLQEntryQuerySet, ids: range, act: Act) -> int:
+    """Entries, events, group counters and the ledger's hold, all or nothing."""
+
+    def work(at: datetime) -> int:
+        part = chosen.within(ids)
+        moves.lock_groups(part)
+        taken = part.update(
+            status=EntryStatus.DISCARDED, closed_at=at, closed_by=act.by, close_reason=act.reason, updated_at=at
+        )
+        _book(ids, EntryStatus.DISCARDED, EventKind.DISCARDED, taken=taken, act=act, at=at)
+        return taken
+
+    return moves.in_transaction(work)
 
 
 def reopen(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str = "", door: Door) -> ActResult:
@@ -161,42 +173,55 @@ def reopen(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str =
     act = Act(by=by, door=door, reason=moves.checked_reason(reason, is_required=False))
     chosen = moves.on_own_columns(entries)
     discarded = chosen.filter(status=EntryStatus.DISCARDED)
-    free = discarded.filter(~Exists(DLQEntry.objects.all().rivals()))
     left_out = Counter[str]()
-    total, closed, expected = chosen.count(), discarded.count(), free.count()
-    left_out[NOT_DISCARDED] += total - closed
-    left_out[RIVAL] += closed - expected
-    changes = {"closed_by": None, "close_reason": "", "closed_at": None}
+    total = chosen.count()
     taken = 0
-    for ids in free.id_ranges(moves.CHUNK):
+    for ids in discarded.id_ranges(_REOPEN_CHUNK):
         try:
-            taken += _close_or_reopen(free, ids, to=EntryStatus.OPEN, act=act, changes=changes)
+            moved, rivalled = _reopen_slice(discarded, ids, act)
         except IntegrityError:
             raise ActRefusedError(
                 "A run has just refused one of these rows again, so that it has a newer dead letter now. Reload and try again."
             ) from None
-    left_out[CHANGED] += max(0, expected - taken)
+        taken += moved
+        left_out[RIVAL] += rivalled
+    left_out[NOT_DISCARDED] += total - taken - left_out[RIVAL]
     return ActResult(taken, _reasons(left_out))
 
 
-def _close_or_reopen(selection: DLQEntryQuerySet, ids: range, *, to: EntryStatus, act: Act, changes: dict[str, Any]) -> int:
-    """Move one slice: entries, events, group counters and the ledger's hold, all or nothing."""
-    is_closing = to == EntryStatus.DISCARDED
+def _reopen_slice(discarded: DLQEntryQuerySet, ids: range, act: Act) -> tuple[int, int]:
+    """(reopened, left out because of a rival)."""
 
-    def work(at: datetime) -> int:
-        part = selection.within(ids)
+    def work(at: datetime) -> tuple[int, int]:
+        part = discarded.within(ids)
         moves.lock_groups(part)
-        times = {"closed_at": at} if is_closing else {}
-        taken = part.update(status=to, updated_at=at, **changes, **times)
-        if taken:
-            moved = moves.stamped(ids, at=at, status=to)
-            kind = EventKind.DISCARDED if is_closing else EventKind.REOPENED
-            moves.check_events(moves.write_events(moved, kind=kind, act=act, at=at), taken)
-            moves.shift_open_counts(moved, sign=-1 if is_closing else 1)
-            moves.hold_in_ledger(moved, is_permanent=is_closing)
-        return taken
+        rows = list(part.values_list("pk", "sync_id", "row_key"))
+        newest: dict[tuple[int, str], int] = {}
+        blocked: set[tuple[int, str]] = set()
+        rivals = DLQEntry.objects.of_rows([key for _pk, _sync, key in rows])
+        for pk, sync_id, key, status in rivals.values_list("pk", "sync_id", "row_key", "status"):
+            if status in LIVE:
+                blocked.add((sync_id, key))
+            newest[sync_id, key] = max(pk, newest.get((sync_id, key), 0))
+        free = [pk for pk, sync_id, key in rows if (sync_id, key) not in blocked and newest.get((sync_id, key)) == pk]
+        taken = part.filter(pk__in=free).update(
+            status=EntryStatus.OPEN, closed_at=None, closed_by=None, close_reason="", updated_at=at
+        )
+        _book(ids, EntryStatus.OPEN, EventKind.REOPENED, taken=taken, act=act, at=at)
+        return taken, len(rows) - len(free)
 
     return moves.in_transaction(work)
+
+
+def _book(ids: range, status: EntryStatus, kind: EventKind, *, taken: int, act: Act, at: datetime) -> None:
+    """What goes with entries that were closed or reopened in this transaction."""
+    if not taken:
+        return
+    is_closing = status == EntryStatus.DISCARDED
+    moved = moves.stamped(ids, at=at, status=status)
+    moves.check_events(moves.write_events(moved, kind=kind, act=act, at=at), taken)
+    moves.shift_open_counts(moved, sign=-1 if is_closing else 1)
+    moves.hold_in_ledger(moved, is_permanent=is_closing)
 
 
 def assign(entries: models.QuerySet[DLQEntry], *, owner: User | None, by: User | None, door: Door) -> int:

@@ -68,7 +68,8 @@ def checked_reason(text: str, *, is_required: bool) -> str:
 def on_own_columns(entries: models.QuerySet[DLQEntry]) -> DLQEntryQuerySet:
     """The same selection as conditions on the entry table alone, so that an UPDATE re-checks its conditions row by row."""
     plain = entries.order_by()
-    if len(plain.query.alias_map) <= 1 and not plain.query.is_sliced:
+    tables = sum(1 for alias in plain.query.alias_map if plain.query.alias_refcount.get(alias))
+    if tables <= 1 and not plain.query.is_sliced:
         return plain  # type: ignore[return-value]
     return DLQEntry.objects.filter(pk__in=plain.values("pk"))
 

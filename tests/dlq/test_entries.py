@@ -152,6 +152,7 @@ def test_many_entries_take_few_statements(ana: User, act: str) -> None:
 
 def test_acts_in_several_slices_take_each_entry_once(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moves, "CHUNK", 7)
+    monkeypatch.setattr(entries, "_REOPEN_CHUNK", 7)
     run = make_run(make_sync())
     group = make_group(run.sync)
     make_entries(50, run, group)
