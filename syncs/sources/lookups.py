@@ -206,6 +206,8 @@ class Wrapper:
             value = converted(query.cursor_after, kind)
         except NoMatch:
             raise ValueError(f"“{query.cursor_after}” is no {kind}, as {query.cursor_column} is.") from None
+        if self.spellings is not None and not isinstance(value, str):
+            value = self.spellings(value, kind)[-1]  # a form that the driver can send
         return self._column(query.cursor_column) > _bound(value)
 
     def _rendered(self, select: sa.Select[Any], sql: str) -> Statement:

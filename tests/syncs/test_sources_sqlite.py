@@ -5,6 +5,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,22 @@ def test_four_hundred_composite_keys_fit_one_query(path: Path) -> None:
 def test_cursor_limit_and_literal_percents_colons_semicolons(path: Path) -> None:
     sql = "select id, ':x %s ? ; %' as odd from t where name like '%' -- :y ;"
     assert read(source(path), sql, key_columns=("id",), cursor_column="id", cursor_after=1, limit=1) == [(2, ":x %s ? ; %")]
+
+
+@pytest.mark.parametrize(
+    ("column", "after", "expected"),
+    [
+        ("real_key", Decimal("1.5"), [1]),
+        ("real_key", Decimal("1"), [1, 3]),
+        ("seen", datetime(2026, 1, 1, 12), [2, 3]),
+        ("seen", date(2026, 1, 2), [2, 3]),
+        ("seen", "2026-01-02T00:00:00", [3]),
+    ],
+)
+def test_a_cursor_of_any_type_can_be_asked_for(path: Path, column: str, after: Any, expected: list[int]) -> None:
+    sql = "select id, real_key, '2026-01-0' || id || 'T00:00:00' as seen from t"
+    rows = read(source(path), sql, key_columns=("id",), cursor_column=column, cursor_after=after)
+    assert [row[0] for row in rows] == expected
 
 
 def test_columns_tells_both_of_a_doubled_name(path: Path) -> None:
