@@ -50,7 +50,7 @@ KEYED = """
 select * from (values
   (1::int, 'a', 1.50::decimal(8,2), 0.25::double, true, '2b1e0f6e-0000-4000-8000-000000000001'::uuid, date '2026-01-02',
    timestamptz '2026-01-02 03:04:05.6+02', timestamp '2026-01-02 03:04:05', 'red'::enum('red', 'blue'), 'x'::blob),
-  (2, 'b', 2.00, 2.0, false, '2b1e0f6e-0000-4000-8000-000000000002', '2026-01-03', '2026-01-03 00:00+00', '2026-01-03 00:00',
+  (2, 'b', 2.00, 2.0, false, '2b1e0f6e-0000-4000-8000-000000000002', '2026-01-03', '2026-01-03 00:00:00+00', '2026-01-03 00:00:00',
    'blue', 'y')
 ) as v(i, t, n, f, b, u, d, tz, ts, e, raw)
 """
@@ -85,7 +85,7 @@ def test_odd_values_come_through(path: Path) -> None:
     sql = """select 1 as id, 'NaN'::double as nan, '\\xAA'::blob as b, interval 3 days as iv,
              {'a': [1, 2]} as s, '{"x": 1.5}'::json as j,
              170141183460469231731687303715884105727::hugeint as h, timestamp '20000-01-01' as far, date '2026-01-02' as d,
-             timestamptz '2026-01-02 00:00+00' as at, 1.10::decimal(5,2) as n, '%s :x ; ?' as t, null as z"""
+             timestamptz '2026-01-02 00:00:00+00' as at, 1.10::decimal(5,2) as n, '%s :x ; ?' as t, null as z"""
     (row,) = read(source(path), sql, key_columns=("id",))
     assert str(row[1]) == "nan"
     assert row[2:7] == (b"\xaa", timedelta(days=3), {"a": [1, 2]}, {"x": 1.5}, 2**127 - 1)
