@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from syncs.choices import RunStatus, StepStatus, Trigger
 from syncs.engine.ports import Counts
-from syncs.errors import ErrorType, RedriveError
+from syncs.errors import ConfigError, ErrorType, RedriveError
 from syncs.models import Run, Step
 from syncs.querysets import database_now
 from syncs.records import RowError
@@ -106,7 +106,7 @@ def finish(
             now=database_now(),
             error_summary=list(error_summary),
             failure_type=_failure_type(failure),
-            failure_code=failure.code[:120] if failure else "",
+            failure_code=_failure_code(failure),
             failure_message=failure.message if failure else "",
             reason=reason[:255],
             pending_count=counts.pending,
@@ -136,6 +136,12 @@ def _failure_type(failure: RedriveError | RowError | None) -> str:
     if failure is None:
         return ""
     return (failure.type if isinstance(failure, RowError) else failure.error_type).value
+
+
+def _failure_code(failure: RedriveError | RowError | None) -> str:
+    if failure is None:
+        return ""
+    return failure.code[:120] or ("config" if isinstance(failure, ConfigError) else "")
 
 
 def _columns(counts: Counts) -> dict[str, int]:

@@ -14,6 +14,7 @@ from syncs.models import Run
 from syncs.secrets import SecretsError
 from syncs.services import markers, runs, schedules
 from syncs.services.leases import DRAIN, Claim, draining_on_signals
+from syncs.signals import ticked
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ def tick() -> Tick:
     """Start what is due, rescue what lost its worker, ring again where a message was lost. Any number may run at once."""
     started = schedules.start_due()
     reaped = runs.reap()
-    return Tick(started=len(started), reaped=len(reaped), rung=runs.ring_lost())
+    done = Tick(started=len(started), reaped=len(reaped), rung=runs.ring_lost())
+    ticked.send_robust(sender=Tick)
+    return done
 
 
 def work(run_id: int) -> int | None:
