@@ -6,9 +6,11 @@ Reported are paired ratios (Redrive's rows/s by the script's, round by round), t
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
@@ -65,7 +67,15 @@ def prepare(rows: int) -> tuple[str, dict[str, str]]:
             if statement.strip():
                 connection.execute(statement)  # type: ignore[call-overload]
     application = postgres.create_database("bench_application")
-    environment = {**os.environ, "DATABASE_URL": application, "LOG_LEVEL": "WARNING"}
+    environment = {
+        **os.environ,
+        "DATABASE_URL": application,
+        "LOG_LEVEL": "WARNING",
+        "DEBUG": "0",  # as in production: Django's debug mode keeps every statement
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "RETL_ENCRYPTION_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "RETL_ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
+    }
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environment, check=True, stdout=subprocess.DEVNULL)
     return warehouse, environment
 

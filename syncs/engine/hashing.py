@@ -22,9 +22,13 @@ _OPTIONS = orjson.OPT_SORT_KEYS  # keys are text: the option for other keys cost
 
 def _exact(value: Any) -> Any:
     """Decimal as a JSON number with all its digits; what has no JSON form at all as text."""
-    if value.__class__ is Decimal and value.is_finite():
-        return orjson.Fragment(format(value, "f"))
-    return str(value)
+    text = str(value)
+    if value.__class__ is Decimal:
+        if "E" not in text and "N" not in text and "I" not in text:
+            return orjson.Fragment(text)
+        if value.is_finite():
+            return orjson.Fragment(format(value, "f"))
+    return text
 
 
 def canonical_body(payload: Any) -> bytes:

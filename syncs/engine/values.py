@@ -132,8 +132,14 @@ def finite(value: float) -> float:
     return value
 
 
+_UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Etc/UCT", "Zulu", "Universal", "Etc/Universal", "Etc/Zulu", "UCT"})
+
+
 def utc_text(moment: dt.datetime) -> str:
     """An aware moment as ``2024-01-31T12:00:00Z``; microseconds only where there are any."""
+    zone = moment.tzinfo
+    if zone is dt.UTC or getattr(zone, "key", None) in _UTC_NAMES:  # a zone's rules cost more than all the rest
+        return moment.replace(tzinfo=None).isoformat() + "Z"
     try:
         if moment.utcoffset():
             moment = moment.astimezone(dt.UTC)

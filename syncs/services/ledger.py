@@ -102,10 +102,9 @@ class DatabaseLedger:
         with connection.cursor() as cursor:
             if self._is_postgresql:
                 cursor.execute(
-                    insert
-                    + "SELECT %s, k, h, %s, NULL, false, %s, %s FROM unnest(%s::text[], %s::bigint[]) AS t(k, h)"
-                    + update,
-                    [self._sync_id, now, self._run_id, self._run_id, list(rows), list(rows.values())],
+                    f"{insert}SELECT %s, k, h, %s, NULL, false, %s, %s "
+                    f"FROM unnest({_TEXTS}, string_to_array(%s, ',')::bigint[]) AS t(k, h){update}",
+                    [self._sync_id, now, self._run_id, self._run_id, _joined(rows), ",".join(map(str, rows.values()))],
                 )
             else:
                 cursor.executemany(

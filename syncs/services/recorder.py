@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, reset_queries, transaction
 from django.db.models import F, Field, Max
 from django.utils import timezone
 
@@ -67,6 +67,7 @@ class DatabaseRecorder:
         for step in commit.steps:
             self._remember_attempts(step)
         self.persistently(lambda: self._write(commit))
+        reset_queries()  # under DEBUG Django keeps every statement's text, which a long run would pile up
         for step in commit.steps:
             if step.status is not StepStatus.INFLIGHT:
                 self._attempts.pop(step.number, None)

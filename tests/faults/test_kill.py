@@ -124,7 +124,10 @@ def test_run_killed_at_random_moments_ends_by_itself_and_loses_nothing(redrive: 
         worker = redrive.start("retl_worker", "--workers", "1", "--tick-seconds", "0.3", "--canary-seconds", "1")
         fence, kills = 0, 0
         while kills < KILLS:
-            fence = kill_holder(redrive, run_id, receiver, beyond=fence, moment=chance.uniform(-0.15, 0.9))
+            try:
+                fence = kill_holder(redrive, run_id, receiver, beyond=fence, moment=chance.uniform(-0.15, 0.9))
+            except AssertionError as error:
+                pytest.fail(f"after {kills} kills: {error}\n{run_of(redrive, run_id)}\n{worker.text[-8000:]}")
             if fence < 0:
                 break
             kills += 1
