@@ -1,4 +1,4 @@
-"""A destination kind for tests of the services: records stay in this process, in ``STORES[name]`` (``fakes.FakeDestination``)."""
+"""A destination kind for tests of the services: records stay in this process, in ``STORES[name]`` (``FakeDestination``)."""
 
 from __future__ import annotations
 

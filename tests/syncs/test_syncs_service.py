@@ -81,7 +81,8 @@ def guarded(sync: Sync, code: str, vanished: int) -> Run:
     Sync.objects.filter(pk=sync.pk).update(mode=SyncMode.MIRROR)
     sync.refresh_from_db()
     run = queued(sync)
-    Run.objects.filter(pk=run.pk).update(status=RunStatus.FAILED, finished_at=timezone.now(), failure_message="Stopped.", failure_code=code)
+    ended = {"status": RunStatus.FAILED, "finished_at": timezone.now(), "failure_message": "Stopped.", "failure_code": code}
+    Run.objects.filter(pk=run.pk).update(**ended)
     for number in range(5):
         seen = run.pk if number >= vanished else None
         DeliveredRow.objects.create(sync=sync, row_key=str(number), payload_hash=1, run_id=1, seen_run_id=seen)
