@@ -166,10 +166,13 @@ def _announce(run_id: int) -> None:
 
 
 def _close(run: Run) -> None:
-    """What belongs to an end without a worker: nothing stays in flight, dead letters that waited for the run go back."""
-    Step.objects.filter(run=run, status=StepStatus.INFLIGHT).update(
-        status=StepStatus.INTERRUPTED, finished_at=timezone.now(), sends=[]
-    )
+    """What belongs to an end without a worker: open steps are closed, dead letters that waited for the run go back.
+
+    A step whose call may have landed stays in flight: the next run that reads all rows repeats it under the same key.
+    """
+    open_steps = Step.objects.filter(run=run, status=StepStatus.INFLIGHT)
+    open_steps.filter(sends=[]).update(status=StepStatus.INTERRUPTED, finished_at=timezone.now())
+    open_steps.filter(message="").update(message="The run ended before the answer was recorded; the next full run repeats the call.")
     if run.trigger == Trigger.REPROCESS:
         sinks.put_back_entries(run)
     ring_next(run.sync_id)

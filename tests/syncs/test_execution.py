@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from dlq.choices import EntryStatus, GroupState
 from dlq.models import DLQEntry, DLQEvent, ErrorGroup
@@ -198,6 +201,39 @@ def test_a_run_taken_over_by_another_worker_writes_nothing_more(world):
     run.refresh_from_db()
     assert run.status == RunStatus.RUNNING
     assert DeliveredRow.objects.count() == 0
+
+
+def test_calls_of_a_run_that_ended_without_its_worker_are_repeated_by_the_next_run_under_the_same_key(world):
+    from syncs.services import execution, runs
+
+    world.sync.batch_records = 100
+    world.sync.save(update_fields=["batch_records"])
+    run = runs.request(sync=world.sync, trigger=Trigger.MANUAL)
+    claim = runs.claim(run_id=run.pk, worker="one")
+
+    def die(batch):
+        Run.objects.filter(pk=run.pk).update(fence=99)
+        connection.close()  # this thread's own
+
+    world.destination.behave = die
+    execution.execute(claim)
+    lost = {key: sent for key, sent, _ in world.destination.receipts}
+    assert lost
+    assert runs.cancel(run, by=None)
+    Run.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    runs.reap()
+    run.refresh_from_db()
+    assert run.status == RunStatus.CANCELLED
+    left = Step.objects.filter(run=run, status=StepStatus.INFLIGHT)
+    assert {key for step in left for send in step.sends for key in send["keys"]} >= set(lost)
+
+    world.destination.behave = None
+    world.destination.receipts.clear()
+    world.write_rows([(0, "a new first row", 30)])  # other batches, were they cut afresh
+    again = world.run()
+    assert (again.status, again.accepted_count) == (RunStatus.SUCCEEDED, 251)
+    assert lost.items() <= {key: sent for key, sent, _ in world.destination.receipts}.items()
+    assert not Step.objects.filter(status=StepStatus.INFLIGHT).exists()
 
 
 def test_watermark_runs_read_what_is_new_and_what_failed_for_a_moment(tmp_path):

@@ -371,14 +371,18 @@ def test_reap_goes_on_while_a_batch_is_in_flight_to_find_the_row_that_kills():
     assert (run.status, step.status, step.sends) == (RunStatus.QUEUED, StepStatus.INFLIGHT, [{"keys": ["1"]}])
 
 
-def test_reap_stops_at_the_hard_limit_and_leaves_nothing_in_flight():
+def test_reap_stops_at_the_hard_limit_and_keeps_what_may_have_landed():
     run, _ = claimed(make_sync())
     step = inflight_step(run)
+    query = Step.objects.create(run=run, number=2, kind=StepKind.QUERY, status=StepStatus.INFLIGHT, started_at=timezone.now())
     expire_lease(run, crash_count=HARD_STOP - 1)
     runs.reap()
-    run.refresh_from_db()
-    step.refresh_from_db()
-    assert (run.status, step.status) == (RunStatus.FAILED, StepStatus.INTERRUPTED)
+    for row in (run, step, query):
+        row.refresh_from_db()
+    assert (run.status, step.status, step.sends) == (RunStatus.FAILED, StepStatus.INFLIGHT, [{"keys": ["1"]}])
+    assert "next full run" in step.message
+    assert query.status == StepStatus.INTERRUPTED
+    assert query.finished_at is not None
 
 
 def test_reap_ends_a_run_that_was_asked_to_cancel():
