@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from syncs.choices import StepKind, StepStatus
 from syncs.engine.ports import Clock, Commit, Counts, Recorder, Rejected, Send, StepUpdate
@@ -54,13 +55,12 @@ class Journal:
         self._commit.resolved_unchanged.extend(keys)
 
     def note_wait(self, seconds: float, message: str) -> None:
-        """A wait worth seeing becomes a step of its own."""
+        """A wait worth seeing becomes a step of its own; it ends when the wait will be over, unless the run stops before."""
         if seconds >= WAIT_WORTH_A_STEP_SECONDS:
             moment = self._clock.now()
             text = f"{message} Waiting {seconds:.0f} s."
-            step = StepUpdate(
-                self.take_number(), StepKind.WAIT, StepStatus.SUCCEEDED, moment, moment, message=text, is_new=True
-            )
+            until = moment + timedelta(seconds=seconds)
+            step = StepUpdate(self.take_number(), StepKind.WAIT, StepStatus.SUCCEEDED, moment, until, message=text, is_new=True)
             self._commit.steps.append(step)
 
     def end_query(self, status: StepStatus) -> None:

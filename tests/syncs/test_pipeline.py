@@ -92,7 +92,10 @@ def test_a_rate_limit_never_dead_letters_and_is_obeyed():
     ending = run_engine(rows(60), destination, store, clock=clock)
     assert (ending.counts.accepted, ending.counts.dead_lettered) == (60, 0)
     assert clock.time >= 1012
-    assert any("slow down" in step.message for step in store.steps.values())
+    waits = [step for step in store.steps.values() if "slow down" in step.message]
+    assert waits
+    assert {(step.finished_at - step.started_at).total_seconds() for step in waits} == {12.0}
+    assert all(step.finished_at <= clock.now() for step in waits)
 
 
 def test_a_very_long_wait_gives_the_worker_back():
