@@ -132,7 +132,7 @@ def _field(setting: ConfigField) -> forms.Field:
         empty = [] if setting.is_required else [("", "---------")]
         return forms.ChoiceField(choices=[*empty, *setting.choices], **shared)
     if setting.type == "json":
-        widget = forms.Textarea(attrs={"rows": 8, "class": "rd-code rd-wide", "spellcheck": "false"})
+        widget = forms.Textarea(attrs={"rows": 4, "class": "rd-code rd-wide", "spellcheck": "false"})
         return ObjectField(is_any=True, widget=widget, **shared)
     return forms.CharField(widget=forms.TextInput(attrs={"class": "vTextField"}), **shared)
 

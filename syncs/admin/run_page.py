@@ -148,4 +148,5 @@ def _name(step: Step) -> str:
 def _attempt(attempt: dict[str, Any]) -> dict[str, Any]:
     """As stored (``engine.ports.Attempt``), with its time as a time."""
     moment = attempt.get("started_at")
-    return {**attempt, "started_at": parse_datetime(moment) if isinstance(moment, str) else moment}
+    signal = str(attempt.get("signal") or "").replace("_", " ")
+    return {**attempt, "signal": signal, "started_at": parse_datetime(moment) if isinstance(moment, str) else moment}

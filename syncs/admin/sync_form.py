@@ -184,6 +184,11 @@ class MappingFormSet(_FormSet):
                 form.add_error("destination_field", f"“{name}” is mapped twice. Keep one of the two lines.")
             seen.add(name)
 
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].widget.attrs["aria-label"] = "Delete this line"
+
     def validate_unique(self) -> None:
         """``clean`` says it at the line's field."""
 

@@ -9,7 +9,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from syncs.destinations.registry import DESTINATION_KINDS
 from syncs.models import Connection
+from syncs.sources.registry import SOURCE_KINDS
 from tests import seeds
 from tests.syncs.admin_forms import errors, posted
 
@@ -44,9 +46,12 @@ def test_chooser_offers_every_kind_with_its_role(admin_client: Client):
         assert wanted in html
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "sqlite", "duckdb", "snowflake", "sqlalchemy"])
-def test_source_form_opens_with_the_settings_of_its_kind(admin_client: Client, kind: str):
-    answer = admin_client.get(f"{ADD}?role=source&kind={kind}")
+KINDS = [("source", kind) for kind in SOURCE_KINDS] + [("destination", kind) for kind in DESTINATION_KINDS]
+
+
+@pytest.mark.parametrize(("role", "kind"), KINDS)
+def test_form_opens_with_the_settings_of_its_kind(admin_client: Client, role: str, kind: str):
+    answer = admin_client.get(f"{ADD}?role={role}&kind={kind}")
     assert answer.status_code == 200
     assert any(name.startswith("config__") for name in answer.context["adminform"].form.fields)
 

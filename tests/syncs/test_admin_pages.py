@@ -145,6 +145,21 @@ def test_run_permission_alone_lets_run_but_not_edit(data: Any):
     assert client.post(url("sync_act", data.syncs[0].pk, "run")).status_code == 302
 
 
+def test_deletes_that_the_guard_stopped_can_be_approved(ana: Client, vera: Client, data: Any):
+    sync = data.syncs[7]
+    Sync.objects.filter(pk=sync.pk).update(mode="mirror", status="failing", status_reason="The delete guard stopped this run.")
+    seeds.run(sync, "failed", minutes_ago=1, failure_code="delete_guard", failure_message="The delete guard stopped this run.")
+    assert "Approve these deletes" in text(ana, url("sync_page", sync.pk))
+    assert "Approve these deletes" not in text(vera, url("sync_page", sync.pk))
+    assert vera.post(url("sync_act", sync.pk, "approve")).status_code == 403
+    ana.post(url("sync_act", sync.pk, "approve"))
+    sync.refresh_from_db()
+    assert sync.approved_delete_count is not None
+    assert "Approve these deletes" not in text(ana, url("sync_page", sync.pk))
+    refused = ana.post(url("sync_act", data.syncs[6].pk, "approve"), follow=True)
+    assert "is not in mirror mode" in refused.content.decode()
+
+
 # --- preview
 def test_preview_shows_payload_verdict_and_mapping_error_and_writes_nothing(ana: Client, data: Any):
     sync = data.syncs[2]
@@ -214,7 +229,7 @@ def test_failed_run_says_what_to_do(ana: Client, data: Any):
 
 def test_step_shows_every_attempt(ana: Client, data: Any):
     html = text(ana, url("run_change", data.partial.pk))
-    for found in ("Attempt 2", "req-429-1", "9f2c7d11aa90", "413 ms", "Then waited", "INVALID_PHONE", "rate_limited"):
+    for found in ("Attempt 2", "req-429-1", "9f2c7d11aa90", "413 ms", "Then waited", "INVALID_PHONE", "rate limited"):
         assert found in html
 
 
