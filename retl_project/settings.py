@@ -5,6 +5,7 @@ Production sets at least DEBUG=0, SECRET_KEY, RETL_ENCRYPTION_KEYS, ALLOWED_HOST
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,19 @@ ENCRYPTION_KEYS = env.list("RETL_ENCRYPTION_KEYS", default=[_LOCAL_ENCRYPTION_KE
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-if not DEBUG:
+# It prints a key and reads nothing: it must work before there is one.
+_IS_MAKING_A_KEY = [Path(sys.argv[0]).name, *sys.argv[1:]] == ["manage.py", "make_key"]
+
+if DEBUG:
+    if any(host not in ("localhost", "127.0.0.1", "[::1]", "testserver") for host in ALLOWED_HOSTS):
+        raise ImproperlyConfigured("DEBUG is on, but ALLOWED_HOSTS names a host that is not local. Set DEBUG=0.")
+elif not _IS_MAKING_A_KEY:
     if SECRET_KEY == _LOCAL_SECRET_KEY:
         raise ImproperlyConfigured("SECRET_KEY is not set. Outside debug, set it to a long random text of your own.")
     if _LOCAL_ENCRYPTION_KEY in ENCRYPTION_KEYS:
         raise ImproperlyConfigured(
             "RETL_ENCRYPTION_KEYS is not set, or holds the local key. Make one with: python manage.py make_key"
         )
-elif any(host not in ("localhost", "127.0.0.1", "[::1]", "testserver") for host in ALLOWED_HOSTS):
-    raise ImproperlyConfigured("DEBUG is on, but ALLOWED_HOSTS names a host that is not local. Set DEBUG=0.")
 
 INSTALLED_APPS = [
     "retl_project.apps.RetlProjectConfig",

@@ -57,6 +57,17 @@ def test_start_with_the_local_keys_outside_debug_is_refused(redrive: Installatio
     assert "holds the local key" in given.stderr
 
 
+def test_make_key_works_outside_debug_before_there_is_a_key(redrive: Installation):
+    done = redrive.manage("make_key", DEBUG="0")
+    assert done.returncode == 0, done.stderr
+    assert Fernet(done.stdout.strip())
+    # Only alone and by its name: nothing else may start on the local keys.
+    for arguments in (("make_key", "--traceback"), ("check", "make_key"), ("migrate", "--check")):
+        refused = redrive.manage(*arguments, DEBUG="0")
+        assert refused.returncode != 0
+        assert "SECRET_KEY is not set" in refused.stderr
+
+
 def test_debug_with_a_public_host_is_refused(redrive: Installation):
     done = redrive.manage("check", ALLOWED_HOSTS="redrive.example.org")
     assert done.returncode != 0
