@@ -12,16 +12,16 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import orjson
+import requests
 
 from syncs.destinations.base import CredentialStore
 from syncs.destinations.http_api import paths
 from syncs.destinations.http_api.config import Auth, AuthKind, ClientStyle, Place
 from syncs.destinations.http_api.encoding import encode
 from syncs.errors import CredentialsError, TransientError
-from syncs.http import Failure, Response, Session, parse_retry_after
+from syncs.http import Session, guarded_requests_session, parse_retry_after, set_cookies
 
 EARLY_SECONDS = 60.0  # a token this near its end is renewed before it is used
-_FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +140,10 @@ class LoginSession(_Renewable):
         assert login is not None
         values = {"username": self._auth.username, "password": _secret(secrets, "password")}
         filled = _filled(login.body, values)
-        if login.is_form:
-            body, headers = urlencode(filled).encode(), _FORM
-        else:
-            body, headers = encode(filled), {"Content-Type": "application/json", "Accept": "application/json"}
-        answer = self._session.send(login.method, self._base_url + login.path, headers=headers, body=body)
-        response = _usable(answer, "login")
-        token = self._token(response)
+        kind = "application/x-www-form-urlencoded" if login.is_form else "application/json"
+        body = urlencode(filled).encode() if login.is_form else encode(filled)
+        answer = ask(self._session, "login", login.method, self._base_url + login.path, body, {"Content-Type": kind})
+        token = self._token(answer)
         if not token:
             raise CredentialsError(
                 "The login was accepted, but its answer holds no token where auth.token says.", field="auth.token"
@@ -154,17 +151,17 @@ class LoginSession(_Renewable):
         self._session.redactor.add(token)
         return self._carrying(token)
 
-    def _token(self, response: Response) -> str:
+    def _token(self, answer: requests.Response) -> str:
         where = self._auth.token
         if where.take_from is Place.COOKIE:
-            for cookie in response.set_cookies:
+            for cookie in set_cookies(answer):
                 name, _, rest = cookie.partition("=")
                 if name.strip() == where.path:
                     return rest.split(";", 1)[0].strip()
             return ""
         if where.take_from is Place.HEADER:
-            return response.headers.get(where.path, "")
-        return paths.text(_json(response), where.path)
+            return answer.headers.get(where.path, "")
+        return paths.text(_json(answer), where.path)
 
     def _carrying(self, token: str) -> Proof:
         where = self._auth.token
@@ -226,7 +223,7 @@ class Granted:
 
 def token_call(session: Session, auth: Auth, secrets: Mapping[str, Any], fields: dict[str, str]) -> Granted:
     """One call of the token endpoint. Raises ``CredentialsError`` when it says no, ``TransientError`` when it cannot say."""
-    form, headers = {**fields, **auth.parameters}, dict(_FORM)
+    form, headers = {**fields, **auth.parameters}, {}
     if auth.scope:
         form["scope"] = auth.scope
     client_id, client_secret = _secret(secrets, "client_id"), str(secrets.get("client_secret") or "")
@@ -240,7 +237,7 @@ def token_call(session: Session, auth: Auth, secrets: Mapping[str, Any], fields:
             form["client_secret"] = client_secret
     session.redactor.add(*(str(value) for value in (client_secret, form.get("refresh_token", "")) if value))
     started = time()
-    data = _json(_usable(session.send("POST", auth.token_url, headers=headers, body=urlencode(form).encode()), "token"))
+    data = _json(ask(session, "token", "POST", auth.token_url, form, headers))
     token = paths.text(data, "access_token")
     if not token:
         raise CredentialsError("The token endpoint's answer holds no access_token.", field="auth.token_url")
@@ -252,27 +249,33 @@ def token_call(session: Session, auth: Auth, secrets: Mapping[str, Any], fields:
     return Granted(token, paths.text(data, "refresh_token"), started + seconds)
 
 
-def _usable(answer: Response | Failure, what: str) -> Response:
+def ask(
+    session: Session, what: str, method: str, url: str, data: bytes | dict[str, str], headers: Mapping[str, str]
+) -> requests.Response:
     """The answer of a login or token call, if it is a yes. No body is quoted: it may hold what was sent."""
-    if isinstance(answer, Failure):
-        raise TransientError(f"The {what} endpoint could not be used: {answer.message}")
-    if answer.status == 429 or answer.status >= 500 or answer.status == 408:
+    try:
+        with guarded_requests_session(session) as calls:  # a new one each time: no cookie of an old login goes along
+            answer = calls.request(method, url, data=data, headers={"Accept": "application/json", **headers})
+    except requests.RequestException as error:
+        raise TransientError(f"The {what} endpoint could not be used: {error}") from None
+    status = answer.status_code
+    if status == 429 or status >= 500 or status == 408:
         wait = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now().astimezone())
-        raise TransientError(f"The {what} endpoint answered {answer.status}.", retry_after=wait)
-    if not 200 <= answer.status < 300:
+        raise TransientError(f"The {what} endpoint answered {status}.", retry_after=wait)
+    if not 200 <= status < 300:
         code = paths.text(_json(answer), "error")[:60]
         reason = f" ({code})" if code.replace("_", "").isalnum() else ""
         raise CredentialsError(
-            f"The {what} endpoint refused the connection's credentials with {answer.status}{reason}. "
+            f"The {what} endpoint refused the connection's credentials with {status}{reason}. "
             "Renew them on the connection page.",
             code=code,
         )
     return answer
 
 
-def _json(response: Response) -> Any:
+def _json(answer: requests.Response) -> Any:
     try:
-        return orjson.loads(response.body)
+        return orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         return None
 
