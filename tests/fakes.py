@@ -108,6 +108,9 @@ class MemoryRecorder:
             self._store.steps[send.step_number] = step
         return sends
 
+    def close(self) -> None:
+        pass
+
     def commit(self, commit: Commit) -> None:
         if self._left is not None:
             if self._left <= 0:

@@ -37,7 +37,7 @@ class Calls:
         self._control = control
         self._clock = clock
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="send")
-        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._answers: SimpleQueue[Answer | None] = SimpleQueue()
         self.in_flight = 0
         self.sent_number = 0
 
@@ -60,13 +60,18 @@ class Calls:
             answer.failure = error
         self._answers.put(answer)
 
+    def wake(self) -> None:
+        """End a ``wait`` early; from any thread."""
+        self._answers.put(None)
+
     def wait(self, seconds: float) -> Iterator[Answer]:
-        """Answers that are there, after waiting at most ``seconds`` for the first one."""
+        """Answers that are there, after waiting at most ``seconds`` for the first one or for ``wake``."""
         try:
             answer = self._answers.get(timeout=seconds) if seconds > 0 else self._answers.get_nowait()
             while True:
-                self.in_flight -= 1
-                yield answer
+                if answer is not None:
+                    self.in_flight -= 1
+                    yield answer
                 answer = self._answers.get_nowait()
         except Empty:
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 from syncs.choices import StepKind, StepStatus
@@ -16,7 +18,10 @@ WAIT_WORTH_A_STEP_SECONDS = 1.0
 
 
 class Journal:
-    """Gathers one ``Commit`` after the other. ``begin()`` first: it numbers the steps."""
+    """Gathers one ``Commit`` after the other. ``begin()`` first: it numbers the steps.
+
+    Commits are written by a thread of their own, one at a time: the database's time is spent while the run reads and maps on.
+    """
 
     def __init__(self, recorder: Recorder, clock: Clock, counts: Counts) -> None:
         self._recorder = recorder
@@ -28,6 +33,8 @@ class Journal:
         self._query: StepUpdate | None = None
         self._is_query_written = True
         self._last_write = clock.monotonic()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
+        self._writing: Future[None] | None = None
 
     def begin(self) -> list[Send]:
         """Open the query step; returns the calls whose answers were never recorded, now steps of this run."""
@@ -78,21 +85,56 @@ class Journal:
     def is_late(self) -> bool:
         return self.seconds_since_commit() >= self._patience()
 
+    def has_news(self) -> bool:
+        return bool(self._touched or self._commit or not self._is_query_written)
+
     def _patience(self) -> float:
         return COMMIT_EVERY_SECONDS if self._touched or self._commit else PROGRESS_EVERY_SECONDS
 
-    def write(self) -> None:
-        """One transaction. Raises ``FenceLostError`` when another worker owns the run."""
+    def write(self, on_done: Callable[[], None]) -> None:
+        """Begin one transaction in the recording thread, while the run reads on. One at a time."""
+        commit = self._take()
+        self._writing = self._pool.submit(self._recorder.commit, commit)
+        self._writing.add_done_callback(lambda _: on_done())
+
+    @property
+    def is_writing(self) -> bool:
+        """A transaction was begun and its end not yet looked at."""
+        return self._writing is not None
+
+    def is_written(self) -> bool:
+        """Look at the transaction begun: True once it is committed. Raises what it raised: ``FenceLostError`` when another
+        worker owns the run, or the database's error."""
+        if self._writing is None or not self._writing.done():
+            return False
+        self.finish_writing()
+        return True
+
+    def finish_writing(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def write_now(self) -> None:
+        """End the transaction begun, then do another one with everything that has gathered."""
+        self.finish_writing()
+        self._pool.submit(self._recorder.commit, self._take()).result()
+
+    def close(self) -> None:
+        self._pool.submit(self._recorder.close)
+        self._pool.shutdown(wait=True)
+
+    def _take(self) -> Commit:
         moment = self._clock.now()
         commit, self._commit = self._commit, Commit(counts=self._counts)
+        commit.counts = replace(self._counts)  # the run's thread counts on while this is written
         commit.steps.extend(step.update(moment) for step in self._touched.values())
         self._touched = {}
         if self._query is not None and not self._is_query_written:
             self._query.row_count = self._counts.read
-            commit.steps.append(self._query)
-        commit.progressed = bool(commit.accepted or commit.rejected)
-        self._recorder.commit(commit)
-        if self._query is not None:
+            commit.steps.append(replace(self._query))
             self._query.is_new = False
             self._is_query_written = True
+        commit.progressed = bool(commit.accepted or commit.rejected)
         self._last_write = self._clock.monotonic()
+        return commit

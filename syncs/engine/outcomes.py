@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncs.engine.plan import Plan
 from syncs.engine.ports import Rejected
 from syncs.engine.sending import Sending, new_sending
 from syncs.errors import ErrorType
-from syncs.records import WRITTEN, BatchResult, Record, RecordState, RowError, Signal
+from syncs.records import WRITTEN, BatchResult, Operation, Record, RecordOutcome, RecordState, RowError, Signal
 
 # Once more than this share of a batch has turned out bad, singles cost fewer calls than halving on.
 # Measured on an all-or-nothing batch of 100: 1 bad = 15 calls, 3 = 33, 10 = 83 by halving.
@@ -37,10 +37,22 @@ class Judge:
         self._random = random
         self._has_succeeded_since = has_succeeded_since
 
+    def read(self, sending: Sending, result: BatchResult) -> BatchResult:
+        """The answer as it must be taken: one that leaves every record open speaks of the batch, whatever its status says."""
+        outcomes = result.outcomes
+        if result.signal is not Signal.OK:
+            return result
+        if len(outcomes) != len(sending.records):
+            return self._unaccounted(sending, result)
+        if all(outcome.state is RecordState.UNKNOWN for outcome in outcomes):
+            return replace(result, signal=Signal.UNKNOWN, error=result.error or outcomes[0].error)
+        if all(_is_limited(outcome) for outcome in outcomes):
+            return replace(result, signal=Signal.RATE_LIMITED, error=result.error or outcomes[0].error)
+        return result
+
     def settle(self, sending: Sending, result: BatchResult, *, now: float) -> Settlement:
+        """``result``: as ``read`` gave it."""
         settlement = Settlement()
-        if len(result.outcomes) != len(sending.records) and result.signal is Signal.OK:
-            result = self._unaccounted(sending, result)
         if result.signal is Signal.OK:
             self._settle_records(sending, result, settlement, now)
         elif result.signal is Signal.REFUSED:
@@ -122,7 +134,8 @@ class Judge:
         now: float,
     ) -> None:
         failing = now - sending.first_failed_at if sending.first_failed_at is not None else 0.0
-        if self._plan.retry.is_exhausted(sending.tries + 1, seconds_failing=failing):
+        is_limited = error.type is ErrorType.RATE_LIMITED  # never a row's own fault, however often it comes
+        if not is_limited and self._plan.retry.is_exhausted(sending.tries + 1, seconds_failing=failing):
             self._reject(sending, record, error, result, settlement)
         else:
             retry.append(record)
@@ -136,13 +149,12 @@ class Judge:
         settlement: Settlement,
         now: float,
     ) -> None:
-        """Send again where that does no harm, else a person must look."""
+        """Some of the batch: send them again where that does no harm, else a person must look. Apart from their batch they
+        go under a new key, which protects no insert."""
         error = error or result.error or _no_reason()
-        part = (
-            sending if len(records) == len(sending.records) else new_sending(self._plan, sending.step, records, parent=sending)
-        )
+        part = new_sending(self._plan, sending.step, records, parent=sending)
         part.may_have_landed = True
-        if sending.operation not in self._plan.idempotent:
+        if sending.operation is Operation.INSERT or sending.operation not in self._plan.idempotent:
             self._reject_all(part, _as_unknown(error), result, settlement)
             return
         self._failed_once_more(part, now)
@@ -198,6 +210,9 @@ class Judge:
         if len(sending.records) == 1:
             self._reject_all(sending, error, result, settlement)
             return
+        if sending.may_have_landed and sending.operation is Operation.INSERT:  # its parts would go under new keys
+            self._reject_all(sending, _as_unknown(error), result, settlement)
+            return
         middle = len(sending.records) // 2
         for part in (sending.records[:middle], sending.records[middle:]):
             half = new_sending(self._plan, sending.step, part, parent=sending)
@@ -235,6 +250,11 @@ class Judge:
                 request_id=result.exchange.request_id,
             )
         )
+
+
+def _is_limited(outcome: RecordOutcome) -> bool:
+    error = outcome.error
+    return outcome.state is RecordState.RETRYABLE and error is not None and error.type is ErrorType.RATE_LIMITED
 
 
 def _no_reason() -> RowError:

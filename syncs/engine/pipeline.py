@@ -32,7 +32,7 @@ from syncs.engine.ports import (
     Send,
 )
 from syncs.engine.retry import AdaptiveConcurrency
-from syncs.engine.sending import Cutter, Recovery, Sending, UploadStep, new_sending
+from syncs.engine.sending import Cutter, Recovery, Sending, UploadStep, may_repeat, new_sending
 from syncs.errors import ConfigError, CredentialsError, ErrorType, FatalError, FenceLostError, RedriveError, TransientError
 from syncs.records import BatchResult, Operation, Record, RowError, Signal
 
@@ -87,6 +87,7 @@ class Pipeline:
         self._journal = Journal(recorder, clock, self.counts)
         self._outbox = Outbox(budget, self._journal.note_wait)
         self._parked: list[tuple[Sending, BatchResult]] = []
+        self._going: list[Sending] = []  # their intent is being committed
         self._last_success = float("-inf")
         self._limited_in_a_row = 0
         self._flag = Flag.GO
@@ -115,6 +116,7 @@ class Pipeline:
             return self._end()
         finally:
             self._calls.close()
+            self._journal.close()
 
     def _look(self) -> None:
         self._flag = self._control.flag()
@@ -126,7 +128,14 @@ class Pipeline:
         return self._flag is not Flag.GO or self._failure is not None or self._long_wait is not None
 
     def _is_done(self) -> bool:
-        return self._is_read and not len(self._outbox) and not self._parked and not self._calls.in_flight
+        return self._is_settled() and not self._journal.is_writing
+
+    def _is_settled(self) -> bool:
+        return self._is_read and not len(self._outbox) and not self._parked and not self._under_way()
+
+    def _under_way(self) -> int:
+        """Calls made, and calls whose intent is being committed."""
+        return self._calls.in_flight + len(self._going)
 
     def _end(self) -> Ending:
         is_complete = self._is_read and not self._must_stop() and self.counts.pending == 0
@@ -206,11 +215,17 @@ class Pipeline:
         step.message = "Repeats a call whose answer was never recorded." if records else "Its rows no longer need sending."
         self._journal.touch(step)
         if send.crash_count >= SINGLES_AFTER_CRASHES and len(records) == 1:
-            self._reject([crashed(records[0], send.crash_count)])
-            step.dead_lettered_count = 1
+            self._set_aside(step, [crashed(records[0], send.crash_count)])
+            return
+        if records and not may_repeat(self._plan, send, records):
+            self._set_aside(step, [unanswered(record) for record in records])
             return
         for sending in recovered_sendings(self._plan, step, send, records):
             self._outbox.add(sending)
+
+    def _set_aside(self, step: UploadStep, rejected: list[Rejected]) -> None:
+        step.dead_lettered_count = len(rejected)
+        self._reject(rejected)
 
     # -- committing and sending
 
@@ -219,44 +234,61 @@ class Pipeline:
         fewer where batches are so big that they would fill the memory."""
         limit = self._concurrency.limit
         ahead = min(limit, max(1, RECORDS_AHEAD // self._plan.batch_records))
-        return max(0, limit + ahead - self._calls.in_flight)
+        return max(0, limit + ahead - self._under_way())
 
     def _flush(self) -> None:
-        """One commit: what came back and what goes out next. Then send."""
+        """One commit: what came back and what goes out next. What goes out is sent once the commit is done."""
+        if self._journal.is_writing:
+            if not self._journal.is_written():
+                return
+            self._send_committed()
         outgoing = self._outgoing()
-        if not outgoing and not self._journal.is_late() and not self._is_done():
+        if not outgoing and not self._journal.is_late() and not (self._is_settled() and self._journal.has_news()):
             return
         for sending in outgoing:
             sending.step.call_count += 1
             sending.is_under_way = True
             self._journal.touch(sending.step)
-        self._journal.write()
-        for sending in outgoing:
+        self._going = outgoing
+        self._journal.write(self._calls.wake)
+
+    def _send_committed(self) -> None:
+        going, self._going = self._going, []
+        for sending in going:
             self._calls.submit(sending)
 
     def _outgoing(self) -> list[Sending]:
         """Waits for half of the places, so that commits come in groups."""
-        in_flight = self._calls.in_flight
-        if in_flight > self._concurrency.limit and not self._is_read:
+        under_way = self._under_way()
+        if under_way > self._concurrency.limit and not self._is_read:
             return []
-        if self._outbox.wants_empty_house and in_flight:
+        if self._outbox.wants_empty_house and under_way:
             return []
         return self._outbox.take(self._clock.monotonic(), places=self._free_places())
 
     def _wait(self) -> None:
-        seconds = min(LOOK_EVERY_SECONDS, self._journal.seconds_until_late())
-        if self._calls.in_flight < 2 * self._concurrency.limit:
-            seconds = min(seconds, self._outbox.seconds_until_due(self._clock.monotonic()) or LOOK_EVERY_SECONDS)
-        if self._calls.in_flight:
+        if self._has_work():
+            return
+        seconds = min(LOOK_EVERY_SECONDS, self._journal.seconds_until_late() or LOOK_EVERY_SECONDS)
+        seconds = min(seconds, self._outbox.seconds_until_due(self._clock.monotonic()) or LOOK_EVERY_SECONDS)
+        if self._calls.in_flight or self._journal.is_writing:
             for answer in self._calls.wait(max(seconds, 0.001)):
                 self._take_answer(answer)
         elif self._outbox.seconds_until_due(self._clock.monotonic()) > 0:
             self._clock.sleep(max(seconds, 0.001))
 
+    def _has_work(self) -> bool:
+        """There is something to read, and room for it: do not wait, only pick up the answers that are there."""
+        if self._is_read or len(self._outbox) >= self._free_places():
+            return False
+        for answer in self._calls.wait(0):
+            self._take_answer(answer)
+        return True
+
     # -- answers
 
     def _take_answer(self, answer: Answer) -> None:
-        sending, result = answer.sending, answer.result
+        sending, result = answer.sending, answer.result and self._judge.read(answer.sending, answer.result)
         sending.is_under_way = False
         if sending.is_alone:
             self._outbox.isolated_one_is_back()
@@ -324,12 +356,14 @@ class Pipeline:
 
     def _settle_parked(self) -> None:
         """Parked batches are taken apart once something succeeded after them, or when nothing else is left to tell and the
-        destination took anything at all in this run. Otherwise the destination is gone, and the run stops."""
+        destination took anything at all in this run, or all their rows are dead letters already. Otherwise the destination
+        is gone, and the run stops."""
         if not self._parked:
             return
-        is_last = self._is_read and not len(self._outbox) and not self._calls.in_flight
+        is_last = self._is_read and not len(self._outbox) and not self._under_way()
         has_recovered = self._last_success > max(sending.first_failed_at or 0.0 for sending, _ in self._parked)
-        if has_recovered or (is_last and self._last_success > float("-inf")):
+        are_known = all(record.had_entry for sending, _ in self._parked for record in sending.records)
+        if has_recovered or (is_last and (are_known or self._last_success > float("-inf"))):
             parked, self._parked = self._parked, []
             for sending, result in parked:
                 self._journal.touch(sending.step)
@@ -372,14 +406,16 @@ class Pipeline:
                 self._take_answer(answer)
             self._control.flag()
             if self._journal.is_late():
-                self._journal.write()
-        for sending in [*self._outbox.rest(), *(sending for sending, _ in self._parked)]:
+                self._journal.write_now()
+        self._journal.finish_writing()
+        for sending in [*self._going, *self._outbox.rest(), *(sending for sending, _ in self._parked)]:
             if sending.step.call_count or sending.may_have_landed:
                 sending.step.message = sending.step.message or "The run stopped before this batch was settled."
                 self._journal.touch(sending.step)
             drop(sending)
+        self._going = []
         self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else StepStatus.INTERRUPTED)
-        self._journal.write()
+        self._journal.write_now()
 
 
 def drop(sending: Sending) -> None:
@@ -413,6 +449,12 @@ def too_large(record: Record, most: int) -> Rejected:
 def crashed(record: Record, crash_count: int) -> Rejected:
     error = RowError(ErrorType.WORKER_CRASH, f"The worker stopped {crash_count} times while this row was being sent.")
     return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation, attempts=crash_count)
+
+
+def unanswered(record: Record) -> Rejected:
+    text = "Nobody can say whether the row was written: the worker stopped before the answer was recorded."
+    error = RowError(ErrorType.UNKNOWN_OUTCOME, text, code="unanswered")
+    return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation)
 
 
 def note_attempt(answer: Answer, result: BatchResult, settlement: Settlement | None) -> None:

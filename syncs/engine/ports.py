@@ -87,6 +87,7 @@ class Send:
     attempt: int
     crash_count: int = 0
     is_under_way: bool = True  # False: a part of the batch whose own call has not begun
+    may_have_landed: bool = True  # False: certainly not written
 
 
 @dataclass(slots=True)
@@ -181,6 +182,10 @@ class Recorder(Protocol):
         ...
 
     def next_step_number(self) -> int: ...
+
+    def close(self) -> None:
+        """No commit follows. Called from the thread that committed, so that it can give back what it held."""
+        ...
 
 
 class RejectedRowSink(Protocol):

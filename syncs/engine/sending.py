@@ -86,6 +86,7 @@ class Sending:
             attempt=self.step.call_count + 1,
             crash_count=self.crash_count,
             is_under_way=self.is_under_way,
+            may_have_landed=self.may_have_landed or self.is_under_way,
         )
 
 
@@ -161,6 +162,18 @@ class _Group:
     send: Send
     expected: Counter[str]
     records: dict[str, Record] = field(default_factory=dict)
+
+
+def may_repeat(plan: Plan, send: Send, records: list[Record]) -> bool:
+    """Whether a call whose answer was never recorded may go out again. Records are found by their key; an insert is known by
+    its idempotency key alone, so only the very same call may be repeated."""
+    if not send.may_have_landed:
+        return True
+    if send.operation not in plan.idempotent:
+        return False
+    return (
+        send.operation is not Operation.INSERT or idempotency_key(plan.sync_id, send.operation, records) == send.idempotency_key
+    )
 
 
 def new_sending(plan: Plan, step: UploadStep, records: list[Record], *, parent: Sending | None = None) -> Sending:

@@ -66,9 +66,7 @@ def timestamp_coercer(options: Mapping[str, Any]) -> Callable[[Any], str]:
             return written(aware(_from_text(value, form)))
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
             if epoch == "reject":
-                raise CoercionError(
-                    "wrong_type", "is not a timestamp; does it count from 1970? Set the option “epoch”", value
-                )
+                raise CoercionError("wrong_type", "is not a timestamp; does it count from 1970? Set the option “epoch”", value)
             return written(_from_epoch(value, _UNITS[epoch]))
         raise CoercionError("wrong_type", "is not a timestamp", value)
 

@@ -76,6 +76,9 @@ class DatabaseRecorder:
         newest = Step.objects.filter(run_id=self._run_id).aggregate(newest=Max("number"))["newest"]
         return (newest or 0) + 1
 
+    def close(self) -> None:
+        connection.close()
+
     def adopt_interrupted(self) -> list[Send]:
         """Steps left in flight by an earlier worker of this run, or by an earlier run when this one reads all rows."""
         with transaction.atomic():
@@ -244,6 +247,7 @@ def _send_data(send: Send) -> dict[str, Any]:
         "attempt": send.attempt,
         "crash_count": send.crash_count,
         "is_under_way": send.is_under_way,
+        "may_have_landed": send.may_have_landed,
     }
 
 
@@ -255,4 +259,5 @@ def _send(data: dict[str, Any], crashed: int) -> Send:
         idempotency_key=data["idempotency_key"],
         attempt=data["attempt"],
         crash_count=data["crash_count"] + (crashed if data["is_under_way"] else 0),
+        may_have_landed=data["may_have_landed"],
     )
