@@ -63,3 +63,9 @@ def links() -> list[tuple[Path, str]]:
 def test_links_between_pages_lead_somewhere():
     broken = [f"{page.relative_to(ROOT)}: {link}" for page, link in links() if not (page.parent / link).exists()]
     assert broken == []
+
+
+def test_every_page_is_linked_from_the_index():
+    index = ROOT / "docs" / "index.md"
+    linked = {(page.parent / link).resolve() for page, link in links() if page == index}
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page != index and page not in linked] == []
