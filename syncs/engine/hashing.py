@@ -37,7 +37,8 @@ def canonical_body(payload: Any) -> bytes:
     Raises ``UnicodeEncodeError`` for text that is not valid Unicode (lone surrogates).
     """
     try:
-        return orjson.dumps(payload, _exact, _OPTIONS)
+        # A copy: orjson hands out its whole 4 KB buffer, which thousands of waiting bodies would keep.
+        return bytes(memoryview(orjson.dumps(payload, _exact, _OPTIONS)))
     except TypeError:  # integers beyond 64 bits, lone surrogates, keys that are not text, deep nesting: rare, so the slow way
         return _slow_body(payload).encode()
 
