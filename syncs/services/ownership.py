@@ -172,7 +172,8 @@ def _close(run: Run) -> None:
     """
     open_steps = Step.objects.filter(run=run, status=StepStatus.INFLIGHT)
     open_steps.filter(sends=[]).update(status=StepStatus.INTERRUPTED, finished_at=timezone.now())
-    open_steps.filter(message="").update(message="The run ended before the answer was recorded; the next full run repeats the call.")
+    message = "The run ended before the answer was recorded; the next full run repeats the call."
+    open_steps.filter(message="").update(message=message)
     if run.trigger == Trigger.REPROCESS:
         sinks.put_back_entries(run)
     ring_next(run.sync_id)
