@@ -214,8 +214,9 @@ class Pipeline:
         step = UploadStep(send.step_number, self._clock.now(), len(records), is_new=False)
         step.message = "Repeats a call whose answer was never recorded." if records else "Its rows no longer need sending."
         self._journal.touch(step)
-        if send.crash_count >= SINGLES_AFTER_CRASHES and len(records) == 1:
-            self._set_aside(step, [crashed(records[0], send.crash_count)])
+        is_one = len(records) == 1 or send.operation is Operation.INSERT  # apart, inserts would go under new keys
+        if send.crash_count >= SINGLES_AFTER_CRASHES and is_one:
+            self._set_aside(step, [crashed(record, send.crash_count) for record in records])
             return
         if records and not may_repeat(self._plan, send, records):
             self._set_aside(step, [unanswered(record) for record in records])
@@ -435,7 +436,7 @@ def recovered_sendings(plan: Plan, step: UploadStep, send: Send, records: list[R
         # One by one, only the row that is under way at the next crash gets the blame for it.
         sending.crash_count = min(send.crash_count, SINGLES_AFTER_CRASHES - 1)
         sending.is_alone = send.crash_count >= ISOLATE_AFTER_CRASHES
-        sending.may_have_landed = True
+        sending.may_have_landed = send.may_have_landed
         sendings.append(sending)
     return sendings
 

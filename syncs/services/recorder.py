@@ -259,5 +259,5 @@ def _send(data: dict[str, Any], crashed: int) -> Send:
         idempotency_key=data["idempotency_key"],
         attempt=data["attempt"],
         crash_count=data["crash_count"] + (crashed if data["is_under_way"] else 0),
-        may_have_landed=data["may_have_landed"],
+        may_have_landed=data.get("may_have_landed", True),
     )

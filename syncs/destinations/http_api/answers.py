@@ -159,7 +159,9 @@ class Interpreter:
             else:
                 outcomes.append(self._written(found.written.get(position, {}), status))
         has_unknown = any(outcome is unknown for outcome in outcomes)
-        return BatchResult(outcomes, error=silent if has_unknown else None)
+        has_retryable = any(outcome.state is RecordState.RETRYABLE for outcome in outcomes)
+        wait = self._seconds_to_wait(reply) if has_retryable else None
+        return BatchResult(outcomes, error=silent if has_unknown else None, retry_after=wait)
 
     # -- no
 
@@ -225,10 +227,12 @@ class Interpreter:
             Signal.UNKNOWN: RecordState.UNKNOWN,
         }.get(verdict.signal, RecordState.NOT_ATTEMPTED)
         outcome = NOT_ATTEMPTED if state is RecordState.NOT_ATTEMPTED else RecordOutcome(state, error)
-        wait = None
-        if verdict.signal in (Signal.RATE_LIMITED, Signal.UNAVAILABLE):
-            wait = wait_seconds(self._wait, reply.response, reply.data, now=self._now())
+        is_for_later = verdict.signal in (Signal.RATE_LIMITED, Signal.UNAVAILABLE)
+        wait = self._seconds_to_wait(reply) if is_for_later else None
         return BatchResult([outcome] * len(records), verdict.signal, error, retry_after=wait)
+
+    def _seconds_to_wait(self, reply: Reply) -> float | None:
+        return wait_seconds(self._wait, reply.response, reply.data, now=self._now())
 
     def _failed(self, reply: Reply, record: Record, item: Any, kind: KeyList | None) -> RecordOutcome:
         locator, status = self._config.locator, reply.response.status
