@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from retl_project.demo.countries import COUNTRY_NAMES
 
 _MILITARY = re.compile(r"\b(Air Force|Army|Naval|Marine Corps|Military|RAF|AFB)\b")
-_number = sa.Numeric(10, 6).with_variant(sa.Float(), "sqlite")
+_number = sa.Numeric(12, 6).with_variant(sa.Float(), "sqlite")
 _time = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
 metadata = sa.MetaData()
