@@ -9,10 +9,26 @@ import pytest
 from tests import postgres
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a server, tests that need one are skipped. With the application on PostgreSQL, only tests that touch the
+    application's database are run: the others ran with SQLite and would do the very same again."""
     for item in items:
         if item.get_closest_marker("postgres") and not os.environ.get(postgres.ENV):
             item.add_marker(pytest.mark.skip(reason="no PostgreSQL server found"))
+    if os.environ.get("REDRIVE_TEST_DB") == "postgresql" and len(items) > MANY:
+        left_out = [item for item in items if not _touches_the_database(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _touches_the_database(item)]
+
+
+MANY = 500  # a few named tests always run
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "admin_client", "django_db_setup"}
+
+
+def _touches_the_database(item: pytest.Item) -> bool:
+    if item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return True
+    return "Installation" in vars(getattr(item, "module", None) or object)
 
 
 @pytest.fixture
