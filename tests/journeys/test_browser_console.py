@@ -144,6 +144,7 @@ def test_run_and_pause_without_javascript(visit: Any, data: Any):
     seen.page.click("summary:has-text('Pause')")
     seen.page.fill("#pause-reason", "the token is rotated")
     seen.page.click("button:has-text('Pause this sync')")
+    seen.page.wait_for_selector(".messagelist:has-text('is paused')")
     assert Sync.objects.get(pk=sync.pk).pause_reason == "the token is rotated"
     assert "the token is rotated" in seen.page.inner_text("#content")
 
@@ -154,6 +155,7 @@ def test_filters_work_without_javascript(visit: Any):
     seen.page.click("summary:has-text('Status')")
     seen.page.check("input[name=status][value=failed]")
     seen.page.click("button:has-text('Apply')")
+    seen.page.wait_for_url("**status=failed**")
     assert seen.page.locator("#result_list tbody tr").count() == 1
     assert "Status: Failed" in seen.page.inner_text(".rd-chips")
 
@@ -216,6 +218,7 @@ def test_wrong_edit_shows_its_errors_and_saves_nothing(visit: Any, data: Any):
     seen.go(f"/admin/syncs/sync/{data.syncs[2].pk}/change/")
     seen.page.fill("#id_query", "SELECT id, name FROM contacts")
     seen.page.click("input[name=_save]")
+    seen.page.wait_for_selector(".errornote")
     errors = seen.page.locator(".errorlist").all_inner_texts()
     assert any("email" in text for text in errors)
     assert Sync.objects.get(pk=data.syncs[2].pk).query == data.syncs[2].query
