@@ -39,7 +39,8 @@ from syncs.records import BatchResult, Operation, Record, RowError, Signal
 LOOK_EVERY_SECONDS = 0.5  # how often cancel, pause and drain are looked at while waiting
 RECORDS_AHEAD = 2000  # records that wait for a free thread
 ISOLATE_AFTER_CRASHES = 2  # a batch that was in flight at this many crashes goes out with nothing beside it
-SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one; a single row is then set aside
+SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one, each with nothing beside it
+SET_ASIDE_AFTER_CRASHES = 5  # what cannot be taken apart and was under way at this many is dead-lettered: it is the cause
 
 
 @dataclass(slots=True)
@@ -215,7 +216,7 @@ class Pipeline:
         step.message = "Repeats a call whose answer was never recorded." if records else "Its rows no longer need sending."
         self._journal.touch(step)
         is_one = len(records) == 1 or send.operation is Operation.INSERT  # apart, inserts would go under new keys
-        if send.crash_count >= SINGLES_AFTER_CRASHES and is_one:
+        if send.crash_count >= SET_ASIDE_AFTER_CRASHES and is_one:
             self._set_aside(step, [crashed(record, send.crash_count) for record in records])
             return
         if records and not may_repeat(self._plan, send, records):
@@ -429,12 +430,13 @@ def drop(sending: Sending) -> None:
 def recovered_sendings(plan: Plan, step: UploadStep, send: Send, records: list[Record]) -> list[Sending]:
     if not records:
         return []
-    parts = [records] if send.crash_count < SINGLES_AFTER_CRASHES else [[record] for record in records]
+    is_split = len(records) > 1 and send.crash_count >= SINGLES_AFTER_CRASHES and send.operation is not Operation.INSERT
+    parts = [[record] for record in records] if is_split else [records]
     sendings = []
     for part in parts:
         sending = new_sending(plan, step, part)
-        # One by one, only the row that is under way at the next crash gets the blame for it.
-        sending.crash_count = min(send.crash_count, SINGLES_AFTER_CRASHES - 1)
+        # One by one, only the row that is under way at the next crashes gets the blame for them.
+        sending.crash_count = ISOLATE_AFTER_CRASHES if is_split else send.crash_count
         sending.is_alone = send.crash_count >= ISOLATE_AFTER_CRASHES
         sending.may_have_landed = send.may_have_landed
         sendings.append(sending)
