@@ -37,7 +37,8 @@ from syncs.errors import ConfigError, CredentialsError, ErrorType, FatalError, F
 from syncs.records import BatchResult, Operation, Record, RowError, Signal
 
 LOOK_EVERY_SECONDS = 0.5  # how often cancel, pause and drain are looked at while waiting
-RECORDS_AHEAD = 2000  # records that wait for a free thread
+RECORDS_AHEAD = 3000  # records that wait for a free thread, so that no thread waits for a commit
+MOST_AHEAD = 4  # times the concurrency
 ISOLATE_AFTER_CRASHES = 2  # a batch that was in flight at this many crashes goes out with nothing beside it
 SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one, each with nothing beside it
 SET_ASIDE_AFTER_CRASHES = 5  # what cannot be taken apart and was under way at this many is dead-lettered: it is the cause
@@ -232,11 +233,10 @@ class Pipeline:
     # -- committing and sending
 
     def _free_places(self) -> int:
-        """More than the concurrency may be under way, so that the pool never waits for a commit: twice as many batches, or
-        fewer where batches are so big that they would fill the memory."""
-        limit = self._concurrency.limit
-        ahead = min(limit, max(1, RECORDS_AHEAD // self._plan.batch_records))
-        return max(0, limit + ahead - self._under_way())
+        """More than the concurrency may be under way, so that the pool never waits for a commit; fewer where batches are so
+        big that they would fill the memory."""
+        ahead = min(MOST_AHEAD * self._concurrency.limit, max(1, RECORDS_AHEAD // self._plan.batch_records))
+        return max(0, self._concurrency.limit + ahead - self._under_way())
 
     def _flush(self) -> None:
         """One commit: what came back and what goes out next. What goes out is sent once the commit is done."""
