@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Exists, F, Max, Min, OuterRef
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
 from django.utils import timezone
 
 from dlq.choices import LIVE, Door, EntryStatus, EventKind, GroupState, ReprocessMode
@@ -293,11 +293,22 @@ class EntrySelection:
         for entries in self._walk(ReprocessMode.STORED):
             yield [(entry.row_key, entry.source_values) for entry in entries]
 
+    def _mine(self, mode: ReprocessMode) -> Any:
+        """What waits; and once the run was interrupted, also what it settled before: the ledger credits those rows to it, so
+        that its counts are whole."""
+        waiting = Q(reprocess_run_id=self._run.pk, reprocess_mode=mode, status__in=(EntryStatus.QUEUED, EntryStatus.INFLIGHT))
+        if self._run.fence > 1 and self._run.options.get("mode", ReprocessMode.CURRENT) == mode:
+            ours = DeliveredRow.objects.filter(sync_id=OuterRef("sync_id"), row_key=OuterRef("row_key"), run_id=self._run.pk)
+            settled = Q(resolved_run_id=self._run.pk) | Q(run_id=self._run.pk, status=EntryStatus.OPEN)
+            waiting |= settled & Q(Exists(ours))  # no later run has written the row since
+        return DLQEntry.objects.filter(waiting).order_by("pk")
+
     def _walk(self, mode: ReprocessMode) -> Iterator[list[DLQEntry]]:
         after = 0
-        last = self._waiting().aggregate(last=Max("pk"))["last"] or 0
+        mine = self._mine(mode)
+        last = mine.aggregate(last=Max("pk"))["last"] or 0
         while True:
-            entries = list(self._waiting().filter(reprocess_mode=mode, pk__gt=after, pk__lte=last)[:_REPROCESS_CHUNK])
+            entries = list(mine.filter(pk__gt=after, pk__lte=last)[:_REPROCESS_CHUNK])
             if not entries:
                 return
             after = entries[-1].pk
