@@ -108,6 +108,9 @@ def _mapper(slots: list[_Slot]) -> Mapper:
                 value = get(row)
                 if value is not None:
                     value = coerce(value)
+                    if value is not None and path is None:  # the usual case
+                        payload[name] = value
+                        continue
                 if value is None:
                     value = if_null
                     if value is not None:

@@ -91,6 +91,9 @@ class Finder:
             return
         found.has_results = True
         if locator.kind is LocatorKind.POSITION and not locator.result_id and not found.failed:
+            if all_hold(locator.ok, results):
+                found.written = dict(enumerate(results))
+                return
             for number, item in enumerate(results):  # the usual case, and the only loop over every record that is written
                 if self._is_written(item):
                     found.written[number] = item
@@ -157,6 +160,14 @@ class Finder:
 
     def _is_key_of(self, position: int, value: Any) -> bool:
         return value is not paths.MISSING and _folded(value) == _folded(key_of(self._records[position], self._key_field))
+
+
+def all_hold(flag: Flag | None, results: list[Any]) -> bool:
+    """Whether every result plainly holds the flag. A quick look for the usual answer; False may also mean: look closely."""
+    if flag is None or type(flag.equals) is list or not flag.path.isidentifier():
+        return False
+    name, wanted, kind = flag.path, flag.equals, type(flag.equals)
+    return all(type(item) is dict and type(value := item.get(name)) is kind and value == wanted for item in results)
 
 
 def holds(flag: Flag, data: Any) -> bool:
