@@ -172,7 +172,8 @@ class Interpreter:
         codes = [paths.as_text(code) for code in paths.every(data, config.error.code)] if config.error.code else []
         text = self._text(reply, data)
         told = paths.text(data, config.error.field)
-        field = told or hints.field_in(text, records)
+        by_value = hints.field_of_value(text, records[0]) if len(records) == 1 else ""
+        field = told or hints.field_in(text, records) or by_value
         is_named = bool(told) or (bool(field) and hints.is_plainly_named(text, field))
         verdict = self._classifier.whole(status, codes, text, field=field, has_named_field=is_named)
         verdict = self._of_record(verdict, status)
@@ -241,7 +242,7 @@ class Interpreter:
             return _fate(self._error(Verdict(kind.type), message, [], "", reply, item=_compact(item)))
         codes = [paths.as_text(code) for code in paths.every(item, locator.code)] if locator.code else []
         text = paths.text(item, locator.message) or paths.as_text(item) or ", ".join(codes)
-        field = paths.text(item, locator.field) or hints.field_in(text, [record])
+        field = paths.text(item, locator.field) or hints.field_in(text, [record]) or hints.field_of_value(text, record)
         item_status = paths.text(item, locator.status)
         verdict = self._classifier.record(
             status, codes, text, field=field, item_status=int(item_status) if item_status.isdecimal() else None

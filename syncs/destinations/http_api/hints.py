@@ -12,6 +12,7 @@ from syncs.errors import ErrorType
 from syncs.records import Record, RowError
 
 _WORD = re.compile(r"[^\W_][\w-]*")
+_QUOTED = re.compile(r"['\"`“‘]([^'\"`“”‘’]{1,255})['\"`”’]")
 _MAX_TEXT = 4_000
 _SHORTEST_VALUE = 3  # shorter values stand in any text
 
@@ -24,6 +25,16 @@ def field_in(text: str, records: Sequence[Record]) -> str:
     words = set(_WORD.findall(shown)) | set(re.findall(r"[\w.-]+", shown))
     names = sorted((name for name in _names(records[0].payload) if _is_named(name, words)), key=len, reverse=True)
     return names[0] if names else ""
+
+
+def field_of_value(text: str, record: Record) -> str:
+    """The one payload field whose whole value stands in the text in quotes: “node with key "C-17" exists” names no field."""
+    quoted = set(_QUOTED.findall(text[:_MAX_TEXT]))
+    if not quoted:
+        return ""
+    values = ((name, paths.first(record.payload, name)) for name in _names(record.payload))
+    found = [name for name, value in values if isinstance(value, str) and len(value) >= _SHORTEST_VALUE and value in quoted]
+    return found[0] if len(found) == 1 else ""
 
 
 def is_plainly_named(text: str, field: str) -> bool:
