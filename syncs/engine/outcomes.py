@@ -152,14 +152,15 @@ class Judge:
         """Some of the batch: send them again where that does no harm, else a person must look. Apart from their batch they
         go under a new key, which protects no insert."""
         error = error or result.error or _no_reason()
+        if sending.operation is Operation.INSERT or sending.operation not in self._plan.idempotent:
+            self._reject_all(sending, records, _as_unknown(error), result, settlement)
+            return
         part = new_sending(self._plan, sending.step, records, parent=sending)
         part.may_have_landed = True
-        if sending.operation is Operation.INSERT or sending.operation not in self._plan.idempotent:
-            self._reject_all(part, _as_unknown(error), result, settlement)
-            return
         self._failed_once_more(part, now)
         if self._is_exhausted(part, now):
-            self._reject_all(part, error, result, settlement)
+            sending.step.sendings.remove(part)
+            self._reject_all(sending, records, error, result, settlement)
         else:
             settlement.again.append((part, self._plan.retry.wait(part.tries, random=self._random)))
 
@@ -189,7 +190,7 @@ class Judge:
         if result.signal is Signal.UNKNOWN:
             sending.may_have_landed = True
             if sending.operation not in self._plan.idempotent:
-                self._reject_all(sending, _as_unknown(error), result, settlement)
+                self._reject_all(sending, sending.records, _as_unknown(error), result, settlement)
                 return
         self._failed_once_more(sending, now)
         if not self._is_exhausted(sending, now):
@@ -208,10 +209,10 @@ class Judge:
 
     def _halve_or_reject(self, sending: Sending, error: RowError, result: BatchResult, settlement: Settlement) -> None:
         if len(sending.records) == 1:
-            self._reject_all(sending, error, result, settlement)
+            self._reject_all(sending, sending.records, error, result, settlement, attempts=sending.tries)
             return
         if sending.may_have_landed and sending.operation is Operation.INSERT:  # its parts would go under new keys
-            self._reject_all(sending, _as_unknown(error), result, settlement)
+            self._reject_all(sending, sending.records, _as_unknown(error), result, settlement, attempts=sending.tries)
             return
         middle = len(sending.records) // 2
         for part in (sending.records[:middle], sending.records[middle:]):
@@ -232,11 +233,30 @@ class Judge:
         failing = now - sending.first_failed_at if sending.first_failed_at is not None else 0.0
         return self._plan.retry.is_exhausted(sending.tries, seconds_failing=failing)
 
-    def _reject_all(self, sending: Sending, error: RowError, result: BatchResult, settlement: Settlement) -> None:
-        for record in sending.records:
-            self._reject(sending, record, error, result, settlement)
+    def _reject_all(
+        self,
+        sending: Sending,
+        records: list[Record],
+        error: RowError,
+        result: BatchResult,
+        settlement: Settlement,
+        *,
+        attempts: int | None = None,
+    ) -> None:
+        for record in records:
+            self._reject(sending, record, error, result, settlement, attempts=attempts)
 
-    def _reject(self, sending: Sending, record: Record, error: RowError, result: BatchResult, settlement: Settlement) -> None:
+    def _reject(
+        self,
+        sending: Sending,
+        record: Record,
+        error: RowError,
+        result: BatchResult,
+        settlement: Settlement,
+        *,
+        attempts: int | None = None,
+    ) -> None:
+        """``attempts``: calls that carried the record; by default the failed ones before this answer, and this one."""
         settlement.rejected.append(
             Rejected(
                 key=record.key,
@@ -245,7 +265,7 @@ class Judge:
                 content_hash=record.payload_hash,
                 record=record,
                 operation=record.operation,
-                attempts=sending.tries + 1,
+                attempts=sending.tries + 1 if attempts is None else attempts,
                 step_number=sending.step.number,
                 request_id=result.exchange.request_id,
             )

@@ -23,7 +23,7 @@ class RetryPolicy:
         """Seconds to wait after the ``tries``-th failed call. A time the destination names is obeyed, plus up to 10 %."""
         if retry_after is not None:
             return retry_after * (1 + random() * 0.1)
-        return random() * min(self.cap_seconds, self.base_seconds * 2.0 ** (tries - 1))
+        return random() * min(self.cap_seconds, self.base_seconds * 2.0 ** min(tries - 1, 30))
 
     def is_exhausted(self, tries: int, *, seconds_failing: float) -> bool:
         return tries >= self.max_attempts or seconds_failing >= self.budget_seconds

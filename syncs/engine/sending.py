@@ -34,8 +34,8 @@ class UploadStep:
     def status(self) -> StepStatus:
         if self.sendings and not self.is_stopped:
             return StepStatus.INFLIGHT
-        if any(sending.may_have_landed for sending in self.sendings):
-            return StepStatus.INFLIGHT  # the next run adopts it and repeats the very same call
+        if any(sending.may_have_landed or sending.is_under_way for sending in self.sendings):
+            return StepStatus.INFLIGHT  # the next run adopts what is never answered and repeats the very same call
         if self.accepted_count == self.row_count:
             return StepStatus.SUCCEEDED
         return StepStatus.PARTIAL if self.accepted_count else StepStatus.FAILED
