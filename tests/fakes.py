@@ -158,6 +158,13 @@ class FakeControl:
         return None
 
 
+class EachRow:
+    """A mapping given as a function of one row."""
+
+    def __init__(self, map_row: Callable) -> None:
+        self.many = lambda rows: [map_row(row) for row in rows]
+
+
 class Free:
     def take(self, wanted: int) -> tuple[int, float]:
         return wanted, 0.0
@@ -244,7 +251,7 @@ def run_engine(
     return Pipeline(
         plan=chosen,
         rows=rows,
-        mapper=mapper or (lambda row: dict(zip(columns, row, strict=True))),
+        mapper=EachRow(mapper or (lambda row: dict(zip(columns, row, strict=True)))),
         destination=destination,
         ledger=MemoryLedger(store, run_id),
         recorder=MemoryRecorder(store, run_id, mirror=chosen.mode == "mirror", die_after=die_after),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from syncs.choices import SyncMode
 from syncs.engine import hashing
@@ -104,12 +105,17 @@ class Reader:
             keyed = self._without_doubled(keyed)
             keys = [key for key, _ in keyed]
         known = self._ledger.lookup(keys) if self._use_ledger and keys else _NO_LEDGER
-        for key, row in keyed:
+        payloads = self._mapper.many([row for _, row in keyed])
+        for (key, row), payload in zip(keyed, payloads, strict=True):
             ledger_row = known.get(key)
-            if ledger_row is not None:
-                self._settle_known(key, row, ledger_row, intake)
-            elif (record := self._record(key, row, None, intake)) is not None:
+            record = self._record(key, row, payload, ledger_row, intake)
+            if record is None:
+                continue
+            if ledger_row is None:
                 intake.records.append(record)
+            else:
+                record.had_entry = record.had_entry or ledger_row.held_hash is not None
+                self._count(judge(self._plan, ledger_row, record.payload_hash), record, intake)
 
     def _without_doubled(self, keyed: list[Keyed]) -> list[Keyed]:
         count: dict[str, int] = {}
@@ -123,17 +129,12 @@ class Reader:
                 self._set_aside(row, key, f"{count[key]} rows share the row key “{key}”; none was sent.")
         return single
 
-    def _settle_known(self, key: str, row: RowValues, known: LedgerRow, intake: Intake) -> None:
-        record = self._record(key, row, known, intake)
-        if record is not None:
-            record.had_entry = record.had_entry or known.held_hash is not None
-            self._count(judge(self._plan, known, record.payload_hash), record, intake)
-
-    def _record(self, key: str, row: RowValues, known: LedgerRow | None, intake: Intake) -> Record | None:
+    def _record(
+        self, key: str, row: RowValues, payload: dict[str, Any] | RowError, known: LedgerRow | None, intake: Intake
+    ) -> Record | None:
         """The mapped row; None when it could not be mapped and was settled here."""
-        payload = self._mapper(row)
-        if payload.__class__ is not dict:
-            self._settle_unmapped(key, row, payload, known, intake)  # type: ignore[arg-type]
+        if not isinstance(payload, dict):
+            self._settle_unmapped(key, row, payload, known, intake)
             return None
         try:
             body = canonical_body(payload)

@@ -1,6 +1,6 @@
 """The mapping: which destination field gets which value, of which type; compiled once per run, called once per row.
 
-``compile_mapping(fields, columns)`` returns a function from row to payload or ``RowError``. It never raises for a row.
+``compile_mapping(fields, columns)`` returns what turns rows into payloads or ``RowError``s. It never raises for a row.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from syncs.choices import FieldType, MappingKind, OnNull
 from syncs.connectors import Issue
 from syncs.engine.coercion import Coercer, compile_coercer
 from syncs.engine.mapping_checks import mapping_issues
+from syncs.engine.mapping_columns import column_reader, slice_mapper
 from syncs.engine.paths import FieldPath, parse_path
-from syncs.engine.ports import Mapper
 from syncs.engine.templates import compile_template
 from syncs.engine.values import CoercionError, shown
 from syncs.errors import ConfigError, ErrorType
 from syncs.records import RowError, RowValues
 
 Getter = Callable[[RowValues], Any]
+RowMapper = Callable[[RowValues], dict[str, Any] | RowError]
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,59 @@ def validate_mapping(mapping: Sequence[MappingField], columns: Sequence[str] | N
     return mapping_issues(mapping, columns)
 
 
-def compile_mapping(mapping: Sequence[MappingField], columns: Sequence[str]) -> Mapper:
+def compile_mapping(mapping: Sequence[MappingField], columns: Sequence[str]) -> CompiledMapping:
     """Raises ``ConfigError`` with the first issue of ``validate_mapping``."""
     issues = validate_mapping(mapping, columns)
     if issues:
         more = f" ({len(issues) - 1} more)" if len(issues) > 1 else ""
         raise ConfigError(f"{issues[0].message}{more}", field=issues[0].field)
     slots = [_slot(line, columns) for line in mapping]
-    return _mapper(slots)
+    return CompiledMapping(_row_mapper(slots), _by_columns(mapping, slots, columns))
 
 
-def _mapper(slots: list[_Slot]) -> Mapper:
+SLICE_ROWS = 100  # mapped by columns together; one row that is not plain sends its whole slice row by row
+
+
+class CompiledMapping:
+    """A mapping over the columns of one query. Call it with a row, or ``many`` with a list of rows."""
+
+    def __init__(self, map_row: RowMapper, map_slice: Callable[[Sequence[RowValues]], list[dict[str, Any]]] | None) -> None:
+        self._map_row = map_row
+        self._map_slice = map_slice
+
+    def __call__(self, row: RowValues) -> dict[str, Any] | RowError:
+        return self._map_row(row)
+
+    def many(self, rows: Sequence[RowValues]) -> list[dict[str, Any] | RowError]:
+        mapped: list[dict[str, Any] | RowError] = []
+        for start in range(0, len(rows), SLICE_ROWS):
+            part = rows[start : start + SLICE_ROWS]
+            if self._map_slice is not None:
+                try:
+                    mapped.extend(self._map_slice(part))
+                    continue
+                except Exception:  # noqa: BLE001, S110 - row by row it is said which row is at fault, and why
+                    pass
+            mapped.extend(map(self._map_row, part))
+        return mapped
+
+
+def _by_columns(
+    mapping: Sequence[MappingField], slots: Sequence[_Slot], columns: Sequence[str]
+) -> Callable[[Sequence[RowValues]], list[dict[str, Any]]] | None:
+    """None where a field is made of more than one column or goes below the payload's top level."""
+    readers = []
+    for line, slot in zip(mapping, slots, strict=True):
+        if line.kind != MappingKind.COLUMN or slot.path is not None:
+            return None
+        has_null = slot.if_null is not _OMIT and slot.if_null is not _REJECT and not isinstance(slot.if_null, dict | list)
+        options = {"empty_as_null": True} if line.is_key and line.type == FieldType.STRING else line.options
+        read = column_reader(FieldType(line.type), options, slot.coerce, null=slot.if_null, has_null=has_null)
+        readers.append((slot.name, list(columns).index(line.column), read))
+    return slice_mapper(readers)
+
+
+def _row_mapper(slots: list[_Slot]) -> RowMapper:
     plan = [(slot.name, slot.get, slot.coerce, slot.if_null, slot.path, slot) for slot in slots]
     omit, reject = _OMIT, _REJECT
 

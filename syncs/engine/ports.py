@@ -267,9 +267,9 @@ class Rows(Protocol):
 
 
 class Mapper(Protocol):
-    """A compiled mapping. One call per row."""
+    """A compiled mapping: a payload or the reason why there is none, for each row. It never raises for a row."""
 
-    def __call__(self, row: RowValues) -> dict[str, Any] | RowError: ...
+    def many(self, rows: Sequence[RowValues]) -> Sequence[dict[str, Any] | RowError]: ...
 
 
 def chunked(items: Iterable[str], size: int) -> Iterator[list[str]]:
