@@ -23,14 +23,15 @@ from syncs.destinations.base import Destination
 from syncs.engine import mapping
 from syncs.engine.pipeline import Ending, Pipeline
 from syncs.engine.plan import Plan
-from syncs.engine.ports import Budget, Counts, Flag, RejectedRowSink, Rows
+from syncs.engine.ports import Budget, Flag, RejectedRowSink, Rows
 from syncs.engine.retry import RetryPolicy
 from syncs.errors import ConfigError, FenceLostError, RedriveError
-from syncs.models import Run, Sync
+from syncs.models import Connection, Run, Sync
 from syncs.records import Operation
-from syncs.services import connections, leases, runs, sinks
+from syncs.services import connections, leases, runs, sinks, targets
 from syncs.services import rows as row_sources
 from syncs.services.budget import SharedBudget, Unlimited
+from syncs.services.counting import carried_counts, recorded_counts
 from syncs.services.ledger import DatabaseLedger
 from syncs.services.recorder import DatabaseRecorder
 from syncs.sources.base import Source, SourceQuery
@@ -61,8 +62,11 @@ def execute(claim: leases.Claim) -> None:
 
 @dataclass(slots=True)
 class _Reading:
+    """``is_complete``: every row of the query. ``is_whole``: every row that the detection asks for; no limit, no chosen keys."""
+
     rows: Rows
     is_complete: bool
+    is_whole: bool
 
 
 class _Execution:
@@ -84,19 +88,20 @@ class _Execution:
         except FenceLostError:
             raise
         except RedriveError as error:  # nothing was read or sent: the set-up is at fault
-            self._end(Ending(Counts(), failure=error), None)
+            self._end(Ending(recorded_counts(self._run), failure=error), None)
             return
         self._end(ending, reading)
 
     def _run_engine(self, stack: ExitStack) -> tuple[Ending, _Reading]:
-        source = connections.open_source(self._sync.source)
+        targets.start_over_elsewhere(self._run, self._claim)
+        source = connections.open_source(self._connection("source"))
         stack.callback(source.close)
         destination = self._open_destination(stack)
         reading = self._open_rows(source, stack)
         fields = [mapping.MappingField.from_snapshot(item) for item in self._snapshot["mappings"]]
         problems = mapping.validate_mapping(fields, reading.rows.columns)
         if problems:
-            raise ConfigError(f"{problems[0].field}: {problems[0].message}", field=problems[0].field)
+            raise ConfigError(problems[0].message, field=problems[0].field)
         plan = self._plan(destination, mapping.key_fields(fields), is_complete=reading.is_complete)
         self._control.concurrency = plan.concurrency
         ledger = DatabaseLedger(sync_id=self._sync.pk, run_id=self._run.pk)
@@ -111,8 +116,17 @@ class _Execution:
             budget=self._budget(destination),
             clock=self._clock,
             random=random.random,
+            counts=carried_counts(self._run, plan.mode) if plan.is_resumed else None,
         )
         return pipeline.run(), reading
+
+    def _connection(self, role: str) -> Connection:
+        """The one that the run's version names: the sync may have been pointed to another one since."""
+        pinned = self._snapshot[role]
+        found = Connection.objects.filter(pk=pinned["id"]).first()
+        if found is None:
+            raise ConfigError(f"The {role} connection “{pinned['name']}” was deleted. Choose another one and run the sync.")
+        return found
 
     def _recorder(self, plan: Plan, reading: _Reading, ledger: DatabaseLedger) -> DatabaseRecorder:
         self._writer = DatabaseRecorder(
@@ -125,14 +139,14 @@ class _Execution:
             sink=self._sink,
             control=self._control,
             clock=self._clock,
-            adopts_earlier_runs=reading.is_complete,
+            adopts_earlier_runs=reading.is_whole,
         )
         return self._writer
 
     def _open_destination(self, stack: ExitStack) -> Destination:
         keys = [item["destination_field"] for item in self._snapshot["mappings"] if item.get("is_key")]
         destination = connections.open_destination(
-            self._sync.destination,
+            self._connection("destination"),
             object_name=self._snapshot["destination_object"],
             options={"key_fields": keys, **self._snapshot["destination_options"]},
         )
@@ -144,7 +158,7 @@ class _Execution:
         if not limits.requests_per_window:
             return Unlimited()
         return SharedBudget(
-            connection_id=self._sync.destination_id,
+            connection_id=self._snapshot["destination"]["id"],
             limit=limits.requests_per_window,
             window_seconds=limits.window_seconds,
         )
@@ -156,24 +170,28 @@ class _Execution:
         query = SourceQuery(sql=snapshot["query"], key_columns=tuple(snapshot["key_columns"]))
         if self._run.trigger == Trigger.REPROCESS:
             selection = import_string(settings.RETL["REPROCESS_SELECTION"])(self._run)
-            return _Reading(row_sources.ReprocessRows(source, query, selection), is_complete=False)
+            return _Reading(row_sources.ReprocessRows(source, query, selection), is_complete=False, is_whole=False)
         if options.get("keys"):
-            return _Reading(row_sources.KeyRows(source, query, list(options["keys"])), is_complete=False)
+            return _Reading(row_sources.KeyRows(source, query, list(options["keys"])), is_complete=False, is_whole=False)
         is_watermark = snapshot["detection"] == Detection.WATERMARK
         cursor_after = None
         if is_watermark and not options.get("full"):
             stored = Sync.objects.values_list("watermark", flat=True).get(pk=self._sync.pk)
-            cursor_after = row_sources.watermark_from_json(stored, overlap_seconds=snapshot["cursor_overlap_seconds"])
+            cursor_after = row_sources.watermark_from_json(
+                stored, overlap_seconds=snapshot["cursor_overlap_seconds"], scope=targets.watermark_scope(snapshot)
+            )
         query = SourceQuery(
             sql=query.sql,
             key_columns=query.key_columns,
             cursor_column=snapshot["cursor_column"] if is_watermark else "",
             cursor_after=cursor_after,
+            is_cursor_loose=True,  # what shares the highest value, or has none yet, may be new
             limit=options.get("limit"),
         )
         extra = self._sink.transient_keys() if cursor_after is not None else None
         rows = row_sources.QueryRows(source, query, stack=stack, extra_keys=extra)
-        return _Reading(rows, is_complete=cursor_after is None and query.limit is None)
+        is_whole = query.limit is None
+        return _Reading(rows, is_complete=cursor_after is None and is_whole, is_whole=is_whole)
 
     def _plan(self, destination: Destination, key_fields: tuple[str, ...], *, is_complete: bool) -> Plan:
         snapshot, limits = self._snapshot, destination.capabilities
@@ -252,15 +270,15 @@ class _Execution:
             if not finished:
                 raise FenceLostError("Another worker owns this run now.")
             self._sink.finish(is_complete=is_read_whole)
-            if ending.is_complete:
+            if ending.is_complete and reading is not None and reading.is_whole:
                 self._move_on(reading)
 
-    def _move_on(self, reading: _Reading | None) -> None:
-        """The watermark moves only when a run ends well; an approval of deletes is used up by the run it was for."""
+    def _move_on(self, reading: _Reading) -> None:
+        """The watermark moves only when a whole run ends well; an approval of deletes is used up by the run it was for."""
         values: dict[str, Any] = {}
-        highest = getattr(reading.rows, "highest", None) if reading else None
+        highest = getattr(reading.rows, "highest", None)
         if highest is not None:
-            values["watermark"] = row_sources.watermark_to_json(highest)
+            values["watermark"] = row_sources.watermark_to_json(highest, scope=targets.watermark_scope(self._snapshot))
         if self._snapshot["mode"] == SyncMode.MIRROR and self._sync.approved_delete_count is not None:
             values["approved_delete_count"] = None
         if values:

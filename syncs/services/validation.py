@@ -49,7 +49,7 @@ def _columns(sync: Sync) -> tuple[list[str] | None, list[Issue]]:
             return [column.name for column in source.columns(sync.query)], []
     except RedriveError as error:
         # A fault of the connection's own settings names one of its fields, which the sync's form does not have.
-        field = error.field if error.field in ("query", "source") else "query"
+        field = "query" if error.field in ("query", "") else "source"
         return None, [Issue(field, error.message)]
 
 

@@ -160,7 +160,7 @@ def test_unsaved_mappings_are_validated_instead_of_the_saved_ones(sync: Sync):
 
 def test_source_that_cannot_be_reached_is_an_issue_and_no_traceback(sync: Sync):
     sync.source = make_connection(config={"path": "/nowhere/at/all.sqlite3"})
-    assert [issue.field for issue in syncs.validate(sync)] == ["query"]
+    assert [issue.field for issue in syncs.validate(sync)] == ["source"]
 
 
 def test_connection_without_settings_is_an_issue_and_no_traceback(sync: Sync):
