@@ -75,12 +75,13 @@ class Pipeline:
         budget: Budget,
         clock: Clock,
         random: Callable[[], float],
+        counts: Counts | None = None,
     ) -> None:
         self._plan = plan
         self._ledger = ledger
         self._control = control
         self._clock = clock
-        self.counts = Counts()
+        self.counts = counts or Counts()  # a resumed run's: what its earlier workers did and this one cannot see
         self._reader = Reader(plan=plan, rows=rows, mapper=mapper, ledger=ledger, counts=self.counts)
         self._calls = Calls(destination, control, clock, threads=plan.concurrency, lease_margin=plan.lease_margin_seconds)
         self._concurrency = AdaptiveConcurrency(plan.concurrency)

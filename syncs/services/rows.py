@@ -11,6 +11,7 @@ from typing import Any
 
 from syncs.engine.hashing import row_key, split_key
 from syncs.engine.ports import ReprocessSelection, chunked
+from syncs.errors import ConfigError
 from syncs.records import RowValues
 from syncs.sources.base import RowStream, Source, SourceQuery
 
@@ -42,20 +43,44 @@ class QueryRows:
             yield chunk
         plain = replace(self._query, cursor_column="", cursor_after=None)
         for keys in self._extra_keys or ():
-            yield from rows_of_keys(self._source, plain, keys)
+            yield from rows_of_keys(self._source, plain, self._not_read_yet(keys))
+
+    def _not_read_yet(self, keys: Sequence[str]) -> list[str]:
+        """Without the keys whose rows are past the watermark too: a row that came twice would be sent twice."""
+        indexes = [self.columns.index(name) for name in self._query.key_columns]
+        window = rows_of_keys(self._source, self._query, keys)
+        read = {row_key([row[index] for index in indexes]) for rows in window for row in rows}
+        return [key for key in keys if key not in read]
 
     def _remember(self, chunk: list[RowValues], index: int) -> None:
         values = [row[index] for row in chunk if row[index] is not None]
-        if values:
-            highest = max(values)
-            self.highest = highest if self.highest is None else max(self.highest, highest)
+        if self.highest is not None:
+            values.append(self.highest)
+        try:
+            self.highest = max(values, default=None)
+        except (TypeError, ArithmeticError) as error:  # a column without a type, or NaN
+            raise ConfigError(
+                f"The cursor column {self._query.cursor_column} holds values that cannot be compared with each other ({error}). "
+                "Cast it to one type in the query, or choose another cursor column.",
+                field="cursor_column",
+            ) from error
+
+
+def _parts(key: str, width: int) -> tuple[str, ...] | None:
+    """The key columns' texts; None where the key was made of other columns than the sync has now."""
+    try:
+        parts = split_key(key, width)
+    except (ValueError, TypeError):
+        return None
+    return parts if len(parts) == width else None
 
 
 def rows_of_keys(source: Source, query: SourceQuery, keys: Sequence[str]) -> Iterator[list[RowValues]]:
     """The rows of these row keys as the warehouse has them now."""
     width = len(query.key_columns)
     for chunk in chunked(keys, _KEYS_PER_QUERY):
-        chosen = replace(query, keys=[split_key(key, width) for key in chunk], limit=None)
+        found = [parts for key in chunk if (parts := _parts(key, width)) is not None]
+        chosen = replace(query, keys=found, limit=None)
         with source.stream(chosen, chunk_rows=CHUNK_ROWS) as stream:
             yield from stream
 
@@ -98,10 +123,13 @@ class ReprocessRows:
             yield [tuple(row.get(name) for name in self.columns) for _, row in stored]
 
 
-def watermark_to_json(value: Any) -> dict[str, Any] | None:
-    """A cursor value with its type, as kept on the sync: {"type": "timestamp" | "date" | "number" | "text", "value": text}."""
-    if value is None:
-        return None
+def watermark_to_json(value: Any, *, scope: str) -> dict[str, Any]:
+    """A cursor value with its type, as kept on the sync: {"type": "timestamp" | "date" | "number" | "text", "value": text,
+    "scope": what it was read from}."""
+    return _typed(value) | {"scope": scope}
+
+
+def _typed(value: Any) -> dict[str, Any]:
     if isinstance(value, datetime):
         return {"type": "timestamp", "value": value.isoformat()}
     if isinstance(value, date):
@@ -111,9 +139,9 @@ def watermark_to_json(value: Any) -> dict[str, Any] | None:
     return {"type": "text", "value": str(value)}
 
 
-def watermark_from_json(stored: Any, *, overlap_seconds: int) -> Any:
-    """The value to read after: times go back by the overlap, for rows that were committed late."""
-    if not isinstance(stored, dict):
+def watermark_from_json(stored: Any, *, overlap_seconds: int, scope: str) -> Any:
+    """The value to read from: times go back by the overlap, for rows that were committed late. None: read everything."""
+    if not isinstance(stored, dict) or stored.get("scope", scope) != scope:
         return None
     value = stored["value"]
     if stored["type"] == "timestamp":
@@ -122,5 +150,5 @@ def watermark_from_json(stored: Any, *, overlap_seconds: int) -> Any:
         return date.fromisoformat(value) - timedelta(days=1)
     if stored["type"] == "number":
         number = Decimal(value)
-        return int(number) - 1 if number == number.to_integral_value() else number
+        return int(number) if number == number.to_integral_value() else number
     return value

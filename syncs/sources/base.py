@@ -23,7 +23,8 @@ class Column:
 class SourceQuery:
     """One read. The rows come ordered by ``key_columns``, so equal keys stand next to each other.
 
-    ``cursor_column``/``cursor_after``: only rows whose cursor is past the value (exclusive), for watermark detection.
+    ``cursor_column``/``cursor_after``: only rows whose cursor is past the value (exclusive), for watermark detection; with
+    ``is_cursor_loose`` also rows at the value itself and rows without a cursor value.
     ``keys``: only the rows whose key columns equal one of these tuples (live look-up for reprocess and previews).
     """
 
@@ -31,6 +32,7 @@ class SourceQuery:
     key_columns: tuple[str, ...] = ()
     cursor_column: str = ""
     cursor_after: Any = None
+    is_cursor_loose: bool = False
     keys: Sequence[tuple[Any, ...]] | None = None
     limit: int | None = None
 

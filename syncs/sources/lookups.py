@@ -208,7 +208,10 @@ class Wrapper:
             raise ValueError(f"“{query.cursor_after}” is no {kind}, as {query.cursor_column} is.") from None
         if self.spellings is not None and not isinstance(value, str):
             value = self.spellings(value, kind)[-1]  # a form that the driver can send
-        return self._column(query.cursor_column) > _bound(value)
+        column = self._column(query.cursor_column)
+        if query.is_cursor_loose:
+            return sa.or_(column >= _bound(value), column.is_(None))
+        return column > _bound(value)
 
     def _rendered(self, select: sa.Select[Any], sql: str) -> Statement:
         compiled = select.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})

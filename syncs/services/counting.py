@@ -1,0 +1,45 @@
+"""Counts of a run that several workers had in turn: what its next worker must not forget."""
+
+from __future__ import annotations
+
+from syncs.choices import SyncMode, Trigger
+from syncs.engine.ports import Counts
+from syncs.models import Run
+
+
+def recorded_counts(run: Run) -> Counts:
+    """All that the last commit says, for a run that ends without reading again."""
+    return Counts(
+        read=run.read_count,
+        vanished=run.vanished_count,
+        accepted=run.accepted_count,
+        created=run.created_count,
+        updated=run.updated_count,
+        deleted=run.deleted_count,
+        unchanged=run.unchanged_count,
+        skipped=run.skipped_count,
+        dead_lettered=run.dead_lettered_count,
+        requests=run.request_count,
+        retries=run.retry_count,
+        bytes_sent=run.bytes_sent,
+    )
+
+
+def carried_counts(run: Run, mode: SyncMode) -> Counts:
+    """What the next worker starts from. Rows of the query are read again and credited by the ledger, so they start from none;
+    entries that a reprocess settled, and rows that a mirror deleted, are not met again and keep their counts."""
+    counts = Counts(
+        created=run.created_count,
+        updated=run.updated_count,
+        deleted=run.deleted_count,
+        requests=run.request_count,
+        retries=run.retry_count,
+        bytes_sent=run.bytes_sent,
+    )
+    if run.trigger == Trigger.REPROCESS:
+        counts.accepted, counts.dead_lettered = run.accepted_count, run.dead_lettered_count
+        counts.unchanged, counts.skipped = run.unchanged_count, run.skipped_count
+        counts.read = counts.settled
+    elif mode is SyncMode.MIRROR:
+        counts.vanished = counts.accepted = run.deleted_count
+    return counts
