@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from syncs.choices import StepStatus, SyncMode
 from syncs.destinations.base import Destination
 from syncs.engine.calls import Answer, Calls
+from syncs.engine.evidence import drop, failure_of, note_attempt, too_large
 from syncs.engine.intake import Intake, Reader, vanished_records
 from syncs.engine.journal import PROGRESS_EVERY_SECONDS, Journal
 from syncs.engine.outbox import Outbox
 from syncs.engine.outcomes import Judge, Settlement
 from syncs.engine.plan import Plan
 from syncs.engine.ports import (
-    Attempt,
     Budget,
     Clock,
     Control,
@@ -31,17 +31,15 @@ from syncs.engine.ports import (
     Rows,
     Send,
 )
+from syncs.engine.recovery import SET_ASIDE_AFTER_CRASHES, Recovery, crashed, may_repeat, recovered_sendings, unanswered
 from syncs.engine.retry import AdaptiveConcurrency
-from syncs.engine.sending import Cutter, Recovery, Sending, UploadStep, may_repeat, new_sending
-from syncs.errors import ConfigError, CredentialsError, ErrorType, FatalError, FenceLostError, RedriveError, TransientError
-from syncs.records import BatchResult, Operation, Record, RowError, Signal
+from syncs.engine.sending import Cutter, Sending, UploadStep, new_sending
+from syncs.errors import ErrorType, FatalError, FenceLostError, RedriveError, TransientError
+from syncs.records import BatchResult, Operation, Record, Signal
 
 LOOK_EVERY_SECONDS = 0.5  # how often cancel, pause and drain are looked at while waiting
 RECORDS_AHEAD = 3000  # records that wait for a free thread, so that no thread waits for a commit
 MOST_AHEAD = 4  # times the concurrency
-ISOLATE_AFTER_CRASHES = 2  # a batch that was in flight at this many crashes goes out with nothing beside it
-SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one, each with nothing beside it
-SET_ASIDE_AFTER_CRASHES = 5  # what cannot be taken apart and was under way at this many is dead-lettered: it is the cause
 
 
 @dataclass(slots=True)
@@ -419,73 +417,3 @@ class Pipeline:
         self._going = []
         self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else StepStatus.INTERRUPTED)
         self._journal.write_now()
-
-
-def drop(sending: Sending) -> None:
-    """Not sent again by this run. A call that may have landed stays recorded as in flight: the next run repeats it."""
-    sending.step.is_stopped = True
-    if not sending.may_have_landed and sending in sending.step.sendings:
-        sending.step.sendings.remove(sending)
-
-
-def recovered_sendings(plan: Plan, step: UploadStep, send: Send, records: list[Record]) -> list[Sending]:
-    if not records:
-        return []
-    is_split = len(records) > 1 and send.crash_count >= SINGLES_AFTER_CRASHES and send.operation is not Operation.INSERT
-    parts = [[record] for record in records] if is_split else [records]
-    sendings = []
-    for part in parts:
-        sending = new_sending(plan, step, part)
-        # One by one, only the row that is under way at the next crashes gets the blame for them.
-        sending.crash_count = ISOLATE_AFTER_CRASHES if is_split else send.crash_count
-        sending.is_alone = send.crash_count >= ISOLATE_AFTER_CRASHES
-        sending.may_have_landed = send.may_have_landed
-        sendings.append(sending)
-    return sendings
-
-
-def too_large(record: Record, most: int) -> Rejected:
-    text = f"The row's payload has {len(record.body):,} bytes; the destination takes {most:,} in one record."
-    error = RowError(ErrorType.TOO_LARGE, text, code="record_bytes")
-    return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation, attempts=0)
-
-
-def crashed(record: Record, crash_count: int) -> Rejected:
-    error = RowError(ErrorType.WORKER_CRASH, f"The worker stopped {crash_count} times while this row was being sent.")
-    return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation, attempts=crash_count)
-
-
-def unanswered(record: Record) -> Rejected:
-    text = "Nobody can say whether the row was written: the worker stopped before the answer was recorded."
-    error = RowError(ErrorType.UNKNOWN_OUTCOME, text, code="unanswered")
-    return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation)
-
-
-def note_attempt(answer: Answer, result: BatchResult, settlement: Settlement | None) -> None:
-    exchange, step = result.exchange, answer.sending.step
-    wait = max((seconds for _, seconds in settlement.again), default=0.0) if settlement else 0.0
-    step.new_attempts.append(
-        Attempt(
-            number=step.call_count,
-            started_at=answer.started_at,
-            milliseconds=round(exchange.milliseconds, 1),
-            row_count=len(answer.sending.records),
-            http_status=exchange.http_status,
-            request_id=exchange.request_id,
-            idempotency_key=answer.sending.idempotency_key,
-            signal=result.signal.value,
-            request=exchange.request,
-            excerpt=exchange.excerpt,
-            message=result.error.message if result.error else "",
-            wait_seconds=round(wait, 1) if wait else None,
-        )
-    )
-
-
-def failure_of(result: BatchResult) -> RedriveError:
-    """What stops the run when the connection or the set-up is at fault."""
-    message = result.error.message if result.error else "The destination refused the call."
-    code = result.error.code if result.error else ""
-    if result.signal is Signal.AUTH:
-        return CredentialsError(message, code=code)
-    return ConfigError(message, code=code, error_type=result.error.type if result.error else None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -117,63 +116,6 @@ class Cutter:
     def _take(self) -> list[Record]:
         records, self._records, self._bytes = self._records, [], 0
         return records
-
-
-class Recovery:
-    """Batches whose answer was never recorded, put together again from the same keys, so that the same call is repeated.
-
-    ``claim`` takes a record that belongs to one of them. A batch whose keys did not all come by (unchanged now, or gone) waits
-    for the end of the read.
-    """
-
-    def __init__(self, sends: Iterable[Send]) -> None:
-        self._groups: list[_Group] = [_Group(send, Counter(send.keys)) for send in sends]
-        self._by_key: dict[str, _Group] = {key: group for group in self._groups for key in group.send.keys}
-
-    def __bool__(self) -> bool:
-        return bool(self._groups)
-
-    def claim(self, record: Record) -> bool:
-        group = self._by_key.get(record.key)
-        if group is None or group.send.operation is not record.operation:
-            return False
-        group.records[record.key] = record
-        return True
-
-    def complete(self) -> Iterator[tuple[Send, list[Record]]]:
-        """Groups all of whose keys have come by."""
-        done = [group for group in self._groups if len(group.records) == len(group.expected)]
-        yield from self._release(done)
-
-    def rest(self) -> Iterator[tuple[Send, list[Record]]]:
-        """At the end of the read: what is left, with fewer records where keys no longer need sending."""
-        yield from self._release(list(self._groups))
-
-    def _release(self, groups: list[_Group]) -> Iterator[tuple[Send, list[Record]]]:
-        for group in groups:
-            self._groups.remove(group)
-            for key in group.send.keys:
-                self._by_key.pop(key, None)
-            yield group.send, [group.records[key] for key in group.send.keys if key in group.records]
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    send: Send
-    expected: Counter[str]
-    records: dict[str, Record] = field(default_factory=dict)
-
-
-def may_repeat(plan: Plan, send: Send, records: list[Record]) -> bool:
-    """Whether a call whose answer was never recorded may go out again. Records are found by their key; an insert is known by
-    its idempotency key alone, so only the very same call may be repeated."""
-    if not send.may_have_landed:
-        return True
-    if send.operation not in plan.idempotent:
-        return False
-    return (
-        send.operation is not Operation.INSERT or idempotency_key(plan.sync_id, send.operation, records) == send.idempotency_key
-    )
 
 
 def new_sending(plan: Plan, step: UploadStep, records: list[Record], *, parent: Sending | None = None) -> Sending:
