@@ -19,6 +19,7 @@ from syncs.engine.hashing import row_json
 from syncs.engine.ports import Rejected, chunked
 from syncs.errors import ErrorType
 from syncs.models import DeliveredRow, Run
+from syncs.records import Operation
 
 _CHUNK = 500  # keys a statement: stays below SQLite's limit on parameters
 _GROUPS_REMEMBERED = 10_000
@@ -291,7 +292,9 @@ class EntrySelection:
 
     def stored(self) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
         for entries in self._walk(ReprocessMode.STORED):
-            yield [(entry.row_key, entry.source_values) for entry in entries]
+            # A delete has no row to send: the warehouse had none any more when it was refused.
+            self.gone([entry.row_key for entry in entries if not entry.source_row])
+            yield [(entry.row_key, entry.source_values) for entry in entries if entry.source_row]
 
     def _mine(self, mode: ReprocessMode) -> Any:
         """What waits; and once the run was interrupted, also what it settled before: the ledger credits those rows to it, so
@@ -318,8 +321,14 @@ class EntrySelection:
             yield entries
 
     def gone(self, keys: Sequence[str]) -> None:
-        """The warehouse has no row for these keys: the entry stays, and its history says so."""
+        """The warehouse has no row for these keys: the entry stays, and its history says so. A delete that was refused is no
+        longer held back: the next run that reads every row tries it again."""
         for chunk in chunked(keys, _CHUNK):
+            deletes = self._waiting().filter(row_key__in=chunk, operation=Operation.DELETE).order_by()
+            held = DeliveredRow.objects.filter(
+                sync_id=self._run.sync_id, row_key__in=list(deletes.values_list("row_key", flat=True))
+            )
+            held.update(is_hold_permanent=False)
             entries = list(self._waiting().filter(row_key__in=chunk).values_list("pk", flat=True))
             DLQEvent.objects.bulk_create(
                 [

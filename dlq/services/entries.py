@@ -35,6 +35,7 @@ BUSY = "are being reprocessed already"
 CLOSED = "are closed already"
 CHANGED = "were changed by somebody else in the meantime"
 RIVAL = "have a newer dead letter of the same row, which is the one to work on"
+OVERTAKEN = "were overtaken: a newer version of the row has been delivered since"
 NOT_DISCARDED = "are not discarded"
 _NOTE_MAX = 10_000
 _REOPEN_CHUNK = 900  # row keys a statement: below SQLite's limit on parameters
@@ -178,21 +179,22 @@ def reopen(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str =
     taken = 0
     for ids in discarded.id_ranges(_REOPEN_CHUNK):
         try:
-            moved, rivalled = _reopen_slice(discarded, ids, act)
+            moved, rivalled, overtaken = _reopen_slice(discarded, ids, act)
         except IntegrityError:
             raise ActRefusedError(
                 "A run has just refused one of these rows again, so that it has a newer dead letter now. Reload and try again."
             ) from None
         taken += moved
         left_out[RIVAL] += rivalled
-    left_out[NOT_DISCARDED] += total - taken - left_out[RIVAL]
+        left_out[OVERTAKEN] += overtaken
+    left_out[NOT_DISCARDED] += total - taken - left_out[RIVAL] - left_out[OVERTAKEN]
     return ActResult(taken, _reasons(left_out))
 
 
-def _reopen_slice(discarded: DLQEntryQuerySet, ids: range, act: Act) -> tuple[int, int]:
-    """(reopened, left out because of a rival)."""
+def _reopen_slice(discarded: DLQEntryQuerySet, ids: range, act: Act) -> tuple[int, int, int]:
+    """(reopened, left out because of a rival, left out because newer data was delivered)."""
 
-    def work(at: datetime) -> tuple[int, int]:
+    def work(at: datetime) -> tuple[int, int, int]:
         part = discarded.within(ids)
         moves.lock_groups(part)
         rows = list(part.values_list("pk", "sync_id", "row_key"))
@@ -204,11 +206,12 @@ def _reopen_slice(discarded: DLQEntryQuerySet, ids: range, act: Act) -> tuple[in
                 blocked.add((sync_id, key))
             newest[sync_id, key] = max(pk, newest.get((sync_id, key), 0))
         free = [pk for pk, sync_id, key in rows if (sync_id, key) not in blocked and newest.get((sync_id, key)) == pk]
-        taken = part.filter(pk__in=free).update(
+        overtaken = set(part.filter(pk__in=free).filter(moves.is_overtaken()).values_list("pk", flat=True))
+        taken = part.filter(pk__in=[pk for pk in free if pk not in overtaken]).update(
             status=EntryStatus.OPEN, closed_at=None, closed_by=None, close_reason="", updated_at=at
         )
         _book(ids, EntryStatus.OPEN, EventKind.REOPENED, taken=taken, act=act, at=at)
-        return taken, len(rows) - len(free)
+        return taken, len(rows) - len(free), len(overtaken)
 
     return moves.in_transaction(work)
 

@@ -145,6 +145,14 @@ def shift_open_counts(entries: DLQEntryQuerySet, *, sign: int) -> None:
     )
 
 
+def is_overtaken() -> Exists:
+    """Condition on entries: the destination has accepted the row since it was refused."""
+    delivered = DeliveredRow.objects.filter(
+        sync_id=OuterRef("sync_id"), row_key=OuterRef("row_key"), accepted_at__gt=OuterRef("last_failed_at")
+    )
+    return Exists(delivered)
+
+
 def hold_in_ledger(entries: DLQEntryQuerySet, *, is_permanent: bool) -> None:
     """A discarded row stays away even where its failure was transient: the ledger's hold on that content becomes permanent.
 

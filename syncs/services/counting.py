@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncs.choices import SyncMode, Trigger
+from syncs.choices import SyncMode
 from syncs.engine.ports import Counts
 from syncs.models import Run
 
@@ -26,8 +26,8 @@ def recorded_counts(run: Run) -> Counts:
 
 
 def carried_counts(run: Run, mode: SyncMode) -> Counts:
-    """What the next worker starts from. Rows of the query are read again and credited by the ledger, so they start from none;
-    entries that a reprocess settled, and rows that a mirror deleted, are not met again and keep their counts."""
+    """What the next worker starts from. Rows are read again and credited by the ledger, so they start from none; rows that a
+    mirror deleted are not met again and keep their counts, as do calls."""
     counts = Counts(
         created=run.created_count,
         updated=run.updated_count,
@@ -36,10 +36,6 @@ def carried_counts(run: Run, mode: SyncMode) -> Counts:
         retries=run.retry_count,
         bytes_sent=run.bytes_sent,
     )
-    if run.trigger == Trigger.REPROCESS:
-        counts.accepted, counts.dead_lettered = run.accepted_count, run.dead_lettered_count
-        counts.unchanged, counts.skipped = run.unchanged_count, run.skipped_count
-        counts.read = counts.settled
-    elif mode is SyncMode.MIRROR:
+    if mode is SyncMode.MIRROR:
         counts.vanished = counts.accepted = run.deleted_count
     return counts

@@ -33,7 +33,7 @@ from syncs.services import rows as row_sources
 from syncs.services.budget import SharedBudget, Unlimited
 from syncs.services.counting import carried_counts, recorded_counts
 from syncs.services.ledger import DatabaseLedger
-from syncs.services.recorder import DatabaseRecorder
+from syncs.services.recorder import DatabaseRecorder, storable
 from syncs.sources.base import Source, SourceQuery
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def execute(claim: leases.Claim) -> None:
 
 @dataclass(slots=True)
 class _Reading:
-    """``is_complete``: every row of the query. ``is_whole``: every row that the detection asks for; no limit, no chosen keys."""
+    """``is_complete``: every row of the query. ``is_whole``: all that the detection asks for; no limit, no chosen keys."""
 
     rows: Rows
     is_complete: bool
@@ -259,6 +259,8 @@ class _Execution:
     def _finish(self, ending: Ending, reading: _Reading | None, status: RunStatus, reason: str) -> None:
         with transaction.atomic():
             is_read_whole = ending.is_complete and reading is not None and reading.is_complete
+            if ending.failure is not None:
+                ending.failure.message, ending.failure.code = storable(ending.failure.message), storable(ending.failure.code)
             finished = runs.finish(
                 self._claim,
                 status=status,

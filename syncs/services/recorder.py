@@ -173,7 +173,7 @@ class DatabaseRecorder:
             update.dead_lettered_count,
             self._attempts.get(update.number, []),
             [_send_data(send) for send in update.sends],
-            _storable(update.message),
+            storable(update.message),
         ]
 
     def _remember_attempts(self, update: StepUpdate) -> None:
@@ -217,9 +217,9 @@ def count_values(counts: Counts) -> dict[str, int]:
     }
 
 
-def _storable(text: str) -> str:
-    """PostgreSQL takes no NUL in text or JSON."""
-    return text.replace("\x00", "") if "\x00" in text else text
+def storable(text: str) -> str:
+    """PostgreSQL takes no NUL and no half of a surrogate pair, in text or JSON; one would fail the commit time and again."""
+    return text if text.isascii() and "\x00" not in text else text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _attempt_data(attempt: Attempt) -> dict[str, Any]:
@@ -229,12 +229,12 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
         "milliseconds": attempt.milliseconds,
         "row_count": attempt.row_count,
         "http_status": attempt.http_status,
-        "request_id": _storable(attempt.request_id),
+        "request_id": storable(attempt.request_id),
         "idempotency_key": attempt.idempotency_key,
         "signal": attempt.signal,
-        "request": _storable(attempt.request),
-        "excerpt": _storable(attempt.excerpt),
-        "message": _storable(attempt.message),
+        "request": storable(attempt.request),
+        "excerpt": storable(attempt.excerpt),
+        "message": storable(attempt.message),
         "wait_seconds": attempt.wait_seconds,
     }
 

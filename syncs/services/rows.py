@@ -60,7 +60,7 @@ class QueryRows:
             self.highest = max(values, default=None)
         except (TypeError, ArithmeticError) as error:  # a column without a type, or NaN
             raise ConfigError(
-                f"The cursor column {self._query.cursor_column} holds values that cannot be compared with each other ({error}). "
+                f"The values of the cursor column {self._query.cursor_column} cannot be compared with each other ({error}). "
                 "Cast it to one type in the query, or choose another cursor column.",
                 field="cursor_column",
             ) from error
