@@ -69,7 +69,7 @@ class ConnectionForm(_Form):
         """Settings that the kind does not declare stay as they are: another tool may have put them there."""
         self.instance.role, self.instance.kind = self.role, self.kind
         config = dict(self.instance.config or {})
-        secrets = dict(self.instance.secrets or {})
+        secrets = {} if connections.unreadable(self.instance) else dict(self.instance.secrets or {})
         self.new_secrets: dict[str, Any] = {}
         self.cleared: set[str] = set()
         for setting in self.settings:
@@ -109,6 +109,11 @@ def form_class(role: str, kind: str, stored_secrets: Iterable[str]) -> type[Conn
         else:
             fields[CONFIG + setting.name] = _field(setting)
     return type("ConnectionForm", (ConnectionForm,), {"role": role, "kind": kind, "settings": settings, **fields})
+
+
+def stored_names(connection: Connection | None) -> tuple[str, ...]:
+    """Names of the secrets that are set; none where they cannot be opened, so that the form asks for them anew."""
+    return () if connection is None or connections.unreadable(connection) else tuple(connection.secrets or {})
 
 
 def names(form: type[ConnectionForm]) -> tuple[list[str], list[str]]:
@@ -158,6 +163,10 @@ def save(connection: Connection, form: ConnectionForm, *, change: bool) -> None:
     """Save settings; merge secrets under the row's lock, since a worker may have refreshed a token meanwhile."""
     if not change:
         connection.save()
+        return
+    if connections.unreadable(Connection.objects.get(pk=connection.pk)):  # whoever saves here was told that they are lost
+        connection.secrets = dict(form.new_secrets)
+        connection.save(update_fields={"name", "description", "config", "secrets", "updated_at"})
         return
     with connections.ConnectionCredentials(connection.pk).locked() as stored:
         merged = {name: value for name, value in stored.secrets.items() if name not in form.cleared}

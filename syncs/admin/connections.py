@@ -92,7 +92,7 @@ class ConnectionAdmin(ConsoleAdmin):
     # --- the form follows from the kind
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[ModelForm[Any]]:
         role, kind = (obj.role, obj.kind) if obj else _chosen(request)
-        form = connection_form.form_class(role, kind, obj.secrets if obj else ())
+        form = connection_form.form_class(role, kind, connection_form.stored_names(obj))
         kwargs["form"] = form
         kwargs["fields"] = ["name", "description", *form.declared_fields]
         request.connection_form = form  # type: ignore[attr-defined]
@@ -110,7 +110,8 @@ class ConnectionAdmin(ConsoleAdmin):
         if obj is not None and not self.has_change_permission(request, obj):
             return [("Connection", {"fields": ["name", "description", "state", "state_message"]})]
         role, kind = (obj.role, obj.kind) if obj else _chosen(request)
-        settings, secrets = connection_form.names(connection_form.form_class(role, kind, obj.secrets if obj else ()))
+        form = connection_form.form_class(role, kind, connection_form.stored_names(obj))
+        settings, secrets = connection_form.names(form)
         sets: list[Any] = [("Name", {"fields": ["name", "description"]})]
         if settings:
             sets.append((connection_form.kind_label(role, kind), {"fields": settings}))
@@ -145,10 +146,19 @@ class ConnectionAdmin(ConsoleAdmin):
         if problem:
             messages.error(request, problem)
             return HttpResponseRedirect(reverse("admin:syncs_connection_changelist"))
+        if connection and request.method == "GET" and (lost := connections.unreadable(connection)):
+            text = f"{lost} If that key is gone for good, enter the secrets below again: saving replaces the old ones."
+            messages.warning(request, text)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "title": str(connection)})
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         connection_form.save(obj, form, change=change)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        if {"_continue", "_addanother"} & request.POST.keys():
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, f"“{obj}” is saved. Press “Test the connection” to see whether it answers.")
+        return HttpResponseRedirect(reverse("admin:syncs_connection_change", args=(obj.pk,)))
 
     # --- test
     def get_urls(self) -> list[URLPattern]:
@@ -163,7 +173,9 @@ class ConnectionAdmin(ConsoleAdmin):
         if connection is None:
             raise Http404(f"There is no connection {pk}.")
         report = connections.check(connection, by=acts.user_of(request))
-        details = "; ".join(f"{name}: {text}" for name, text in (report.details or {}).items())
+        details = "; ".join(
+            f"{name}: {text}" for name, text in (report.details or {}).items() if str(text) not in report.message
+        )
         text = f"{report.message} ({report.milliseconds:,.0f} ms{'; ' + details if details else ''})"
         (messages.success if report.is_ok else messages.error)(request, f"“{connection}”: {text}")
         return HttpResponseRedirect(reverse("admin:syncs_connection_change", args=(pk,)))

@@ -63,11 +63,7 @@ class ConnectionCredentials:
 
 
 def _read_secrets(connection_id: int) -> dict[str, Any]:
-    try:
-        secrets: dict[str, Any] = Connection.objects.values_list("secrets", flat=True).get(pk=connection_id)
-    except SecretsError as error:
-        raise ConfigError(str(error), field="secrets") from error
-    return secrets
+    return dict(_secrets_of(Connection.objects.only("secrets").get(pk=connection_id)))
 
 
 @contextlib.contextmanager
@@ -108,7 +104,20 @@ def _file_lock(path: Path) -> Iterator[None]:
 
 
 def _secrets_of(connection: Connection) -> Mapping[str, Any]:
-    return connection.secrets or {}
+    """Raises ``ConfigError`` where no configured key opens them."""
+    try:
+        return connection.secrets or {}
+    except SecretsError as error:
+        raise ConfigError(str(error), field="secrets") from error
+
+
+def unreadable(connection: Connection) -> str:
+    """Why the stored secrets cannot be opened; empty where they can."""
+    try:
+        _secrets_of(connection)
+    except ConfigError as error:
+        return error.message
+    return ""
 
 
 def validate(connection: Connection) -> list[Issue]:

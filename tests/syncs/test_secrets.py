@@ -70,8 +70,23 @@ def test_database_and_dumps_hold_no_secret():
 def test_wrong_key_raises_and_never_returns_ciphertext(monkeypatch: pytest.MonkeyPatch):
     saved = make_connection(secrets={"token": "hunter2"})
     monkeypatch.setitem(settings.RETL, "ENCRYPTION_KEYS", [OTHER])
-    with pytest.raises(SecretsError):
-        Connection.objects.get(pk=saved.pk)
+    loaded = Connection.objects.get(pk=saved.pk)
+    for _ in range(2):
+        with pytest.raises(SecretsError):
+            _ = loaded.secrets
+    assert "hunter2" not in repr(Connection.objects.values_list("secrets", flat=True).get(pk=saved.pk))
+
+
+@pytest.mark.django_db
+def test_saving_other_fields_under_a_wrong_key_keeps_the_stored_secrets(monkeypatch: pytest.MonkeyPatch):
+    saved = make_connection(secrets={"token": "hunter2"})
+    with monkeypatch.context() as patch:
+        patch.setitem(settings.RETL, "ENCRYPTION_KEYS", [OTHER])
+        loaded = Connection.objects.get(pk=saved.pk)
+        loaded.description = "changed"
+        loaded.save(update_fields=["description"])
+    found = Connection.objects.get(pk=saved.pk)
+    assert (found.description, found.secrets) == ("changed", {"token": "hunter2"})
 
 
 @pytest.mark.django_db
