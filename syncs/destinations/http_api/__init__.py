@@ -16,7 +16,13 @@ from syncs.http import Redactor, Session
 FIELDS: tuple[ConfigField, ...] = (
     ConfigField("base_url", "Base URL", is_required=True, help="https://api.example.com/v1; every path is added to it."),
     ConfigField("auth", "Authentication", "json", help='For example {"kind": "bearer"}.'),
-    ConfigField("objects", "Objects", "json", is_required=True, help="What can be written, and how each operation is called."),
+    ConfigField(
+        "objects",
+        "Objects",
+        "json",
+        is_required=True,
+        help='For example {"contacts": {"operations": {"upsert": {"method": "POST", "path": "/contacts"}}}}.',
+    ),
     ConfigField("defaults", "Defaults of operations", "json", help="Keys that every operation has unless it says otherwise."),
     ConfigField("headers", "Headers", "json", help="Sent with every call. No secrets here."),
     ConfigField("limits", "Limits", "json", help="Records, bytes, concurrency, calls per window, deadline."),
