@@ -184,6 +184,14 @@ class MappingFormSet(_FormSet):
                 form.add_error("destination_field", f"“{name}” is mapped twice. Keep one of the two lines.")
             seen.add(name)
 
+    def number_lines(self) -> None:
+        """Lines that were added without a number of their own come last, in the order in which they were written."""
+        unnumbered = [form for form in self.extra_forms if form.has_changed() and "position" not in form.changed_data]
+        numbered = [form for form in self.forms if form not in unnumbered and (form.has_changed() or form.instance.pk)]
+        first = max((form.instance.position + 1 for form in numbered), default=0)
+        for position, form in enumerate(unnumbered, first):
+            form.instance.position = position
+
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         if "DELETE" in form.fields:

@@ -157,6 +157,7 @@ class SyncAdmin(ConsoleAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         for formset in formsets:
+            formset.number_lines()
             formset.free_names()
         super().save_related(request, form, formsets, change)
         sync_edit.settle(request, form)

@@ -57,6 +57,16 @@ def test_edited_mapping_makes_the_next_version(admin_client: Client, sync: Sync)
     assert SyncVersion.objects.filter(sync=sync).count() == 2
 
 
+def test_lines_added_without_a_number_come_last_in_their_order(admin_client: Client, sync: Sync):
+    data = posted(admin_client.get(change_url(sync)))
+    for name in ("zulu", "alpha"):
+        add_line(data, destination_field=name, value="city", position=0)
+    answer = admin_client.post(change_url(sync), data)
+    assert answer.status_code == 302, errors(answer)
+    positions = dict(FieldMapping.objects.filter(sync=sync).values_list("destination_field", "position"))
+    assert (positions["zulu"], positions["alpha"]) == (4, 5)
+
+
 def test_changed_kind_leaves_nothing_of_the_old_value(admin_client: Client, sync: Sync):
     answer = save(admin_client, sync, **{"mappings-1-kind": "constant", "mappings-1-value": "5"})
     assert answer.status_code == 302, errors(answer)
