@@ -1,0 +1,190 @@
+"""The work of a support agent, in a real browser: find why a row failed, mend it in the warehouse, send it again, see it
+resolved; discard and undo; take the rows along as a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlq.models import DLQEntry
+from syncs.models import Run
+from syncs.services import runs, worker
+from tests import seeds
+from tests.faults.api import Api, People
+from tests.journeys.test_browser_console import CHROMIUM, DESKTOP, Visit
+from tests.journeys.test_browser_console import browser as browser  # the fixture
+from tests.servers import Answer, Request
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: the console was NOT looked at in a browser"),
+]
+
+
+class Desk:
+    """Twelve people in the warehouse; the API refuses every name that says ``bad``, whoever it belongs to."""
+
+    def __init__(self, folder: Path, api: Api) -> None:
+        self.api = api
+        api.before = self._refuse_bad_names
+        self.people = People(folder, api, 12)
+        for number in (3, 5, 8):
+            self.rename(number, f"bad {number}")
+        self.people.run()
+
+    def rename(self, number: int, name: str) -> None:
+        self.people.sql("UPDATE people SET name = ? WHERE id = ?", name, number)
+
+    def _refuse_bad_names(self, request: Request, records: list[dict[str, Any]]) -> Answer | None:
+        wrong = {"code": "INVALID_NAME", "message": "name: the value is not valid", "field": "name"}
+        self.api.bad = {record["id"]: wrong for record in records if record["name"].startswith("bad")}
+        return None
+
+    def work_off(self) -> Run:
+        """What a worker does with the one run that waits."""
+        claim = runs.claim(worker="journey")
+        assert claim is not None
+        worker.execute(claim)
+        return Run.objects.get(pk=claim.run_id)
+
+    def status_of(self, key: int) -> str:
+        return DLQEntry.objects.get(sync=self.people.sync, row_key=str(key)).status
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    api = Api()
+    with api.server:
+        yield Desk(tmp_path, api)
+
+
+@pytest.fixture
+def agent(browser: Any, live_server: Any, desk: Desk) -> Iterator[Visit]:
+    seeds.user("ana", is_superuser=True)
+    visit = Visit(browser, live_server.url, viewport=DESKTOP, accept_downloads=True)
+    visit.page.set_default_timeout(15_000)
+    yield visit
+    visit.context.close()
+    assert visit.complaints == []
+    assert visit.foreign == []
+
+
+def open_entry(agent: Visit, key: str) -> None:
+    """By the menu, the search box and the row: as a person gets there."""
+    agent.go("/admin/")
+    agent.page.click("nav >> text=Dead letters")
+    agent.page.fill("input[name=key]", key)
+    agent.page.press("input[name=key]", "Enter")
+    agent.page.wait_for_url("**key=**")
+    agent.page.click(f".rd-key a:has-text('{key}')")
+    agent.page.wait_for_selector(f"h1:has-text('{key}')")
+
+
+def said(agent: Visit) -> str:
+    return str(agent.page.inner_text(".messagelist"))
+
+
+def test_found_mended_in_the_warehouse_reprocessed_resolved(agent: Visit, desk: Desk):
+    open_entry(agent, "3")
+    page = agent.page
+    text = page.inner_text("#content")
+    for wanted in ("INVALID_NAME", "the value is not valid", "Correct the value in the warehouse", "bad 3"):
+        assert wanted in text
+    assert "named in the error" in page.inner_text(".rd-blamed")
+
+    desk.rename(3, "good at last")
+    page.click("button:has-text('Reprocess')")
+    page.wait_for_selector(".messagelist")
+    assert "1 dead letter is queued for run" in said(agent)
+    assert desk.status_of(3) == "queued"
+
+    run = desk.work_off()
+    assert (run.trigger, run.accepted_count) == ("reprocess", 1)
+    assert desk.api.held[3]["name"] == "good at last"
+    page.click(".messagelist a")
+    page.wait_for_selector("h1 .badge-succeeded")
+    open_entry_again = page.url
+    agent.go("/admin/dlq/dlqentry/?status=any&key=3")
+    page.click(".rd-key a")
+    page.wait_for_selector("h1 .badge-resolved")
+    assert f"run {run.pk}" in page.inner_text("#content")
+    assert page.locator("button:has-text('Reprocess')").count() == 0
+    assert open_entry_again.endswith(f"/{run.pk}/change/")
+
+
+def test_reprocess_of_a_row_that_nobody_mended_opens_it_again(agent: Visit, desk: Desk):
+    open_entry(agent, "5")
+    agent.page.click("button:has-text('Reprocess')")
+    agent.page.wait_for_selector(".messagelist")
+    run = desk.work_off()
+    assert (run.status, run.dead_lettered_count) == ("partial", 1)
+    agent.page.reload()
+    agent.page.wait_for_selector("h1 .badge-open")
+    assert DLQEntry.objects.get(row_key="5").attempt_count == 2
+
+
+def test_discard_asks_why_and_can_be_undone(agent: Visit, desk: Desk):
+    open_entry(agent, "8")
+    page = agent.page
+    page.click("summary:has-text('Discard')")
+    page.click(".rd-popover button")  # the browser refuses: no reason is given
+    assert desk.status_of(8) == "open"
+    page.fill("#id_reason", "a test account")
+    page.click(".rd-popover button")
+    page.wait_for_selector("h1 .badge-discarded")
+    assert "a test account" in page.inner_text("#content")
+    plain = desk.people.run()
+    assert (plain.skipped_count, desk.status_of(8)) == (3, "discarded")
+    page.click("button:has-text('Reopen')")
+    page.wait_for_selector("h1 .badge-open")
+    assert "ana" in page.inner_text("#content")
+
+
+def test_all_of_one_error_are_reprocessed_in_bulk(agent: Visit, desk: Desk):
+    for number in (3, 5, 8):
+        desk.rename(number, f"mended {number}")
+    page = agent.page
+    agent.go("/admin/dlq/errorgroup/")
+    page.click(".rd-error a")
+    page.wait_for_url("**/dlqentry/**")
+    page.check("input[name=across]")
+    page.click(".rd-bulkbar button:has-text('Reprocess')")
+    page.wait_for_selector("h1:has-text('Reprocess 3 dead letters')")
+    page.click("button:has-text('Reprocess 3 dead letters')")
+    page.wait_for_selector(".messagelist")
+    assert "3 dead letters are queued" in said(agent)
+    assert desk.work_off().accepted_count == 3
+    assert {desk.status_of(number) for number in (3, 5, 8)} == {"resolved"}
+    page.reload()
+    page.wait_for_selector("h1 .badge-succeeded")
+
+
+def test_nothing_ticked_is_refused_in_words(agent: Visit):
+    agent.go("/admin/dlq/dlqentry/?status=open")
+    agent.page.click(".rd-bulkbar button:has-text('Discard')")
+    agent.page.wait_for_selector(".messagelist")
+    assert "Nothing is chosen. Tick rows" in said(agent)
+
+
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_rows_are_taken_along_as_a_file(agent: Visit, desk: Desk, tmp_path: Path, format: str):
+    page = agent.page
+    agent.go("/admin/dlq/dlqentry/?status=open")
+    page.check("#rd-all")
+    page.click(".rd-bulkbar button:has-text('Export')")
+    page.check(f"input[name=format][value={format}]")
+    with page.expect_download() as waiting:
+        page.click("button:has-text('Export 3 dead letters')")
+    file = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(file)
+    text = file.read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines())) if format == "csv" else json.loads(text)
+    assert {row["row_key"] for row in rows} == {"3", "5", "8"}
+    assert {row["error_code"] for row in rows} == {"INVALID_NAME"}
+    assert DLQEntry.objects.get(row_key="3").events.filter(kind="exported").exists()
