@@ -3,7 +3,6 @@ what is sent again carries the same idempotency key and the same bytes."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from django.db import connection
 
 from dlq.choices import Door, EntryStatus
 from dlq.models import DLQEntry, DLQEvent, ErrorGroup
@@ -22,6 +20,7 @@ from syncs.choices import RunStatus, StepStatus
 from syncs.models import Run, Step
 from syncs.services import execution, runs
 from tests.faults.api import BATCH, Api, People
+from tests.faults.processes import environment
 from tests.installation import ROOT
 from tests.syncs.objects import expire_lease
 
@@ -50,19 +49,10 @@ def people(tmp_path: Path, api: Api) -> People:
     return People(tmp_path, api, ROWS)
 
 
-def database_url() -> str:
-    """The test database, for another process."""
-    values = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{values['NAME']}"
-    return f"postgresql://{values['USER']}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
-
-
 def execute_and_die(run: Run, point: str, number: int = 1) -> None:
     """In a process of its own, which kills itself there."""
-    environment = {**os.environ, "DATABASE_URL": database_url(), "PYTHONWARNINGS": "default"}
     command = [sys.executable, "-m", "tests.faults.die_at", str(run.pk), point, str(number)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, f"{point} was not passed {number} times:\n{done.stderr[-3000:]}"
 
 
