@@ -1,0 +1,150 @@
+"""Every address of the product, taken from the URL resolver: a new page is walked by these tests without being named here."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from django.apps import apps
+from django.core import serializers
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from dlq.admin.acts import _ACTS
+from dlq.models import DLQEntry
+from dlq.services.snapshots import BulkKind
+from syncs.admin.acts import SYNC_ACTS
+from syncs.services import versions
+from tests import seeds
+
+PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+APPS = ("syncs", "dlq", "monitoring", "auth")  # what no address may change without a right to it
+
+
+@dataclass(frozen=True)
+class Route:
+    pattern: str
+    name: str
+
+    @property
+    def model(self) -> str:
+        """``sync`` of ``admin/syncs/sync/<int:pk>/``."""
+        parts = self.pattern.split("/")
+        return parts[2] if len(parts) > 2 else ""
+
+
+def routes() -> list[Route]:
+    return [route for route in _below(get_resolver(), "") if route.pattern.startswith("admin/")]
+
+
+def _below(resolver: URLResolver, prefix: str) -> Iterator[Route]:
+    for found in resolver.url_patterns:
+        pattern = prefix + str(found.pattern)
+        if isinstance(found, URLPattern):
+            yield Route(pattern, found.name or "")
+        else:
+            yield from _below(found, pattern)
+
+
+def world(folder: Path) -> SimpleNamespace:
+    """One of everything that an address can name."""
+    source, destination = seeds.connections(str(seeds.warehouse(folder / "warehouse.sqlite3")))
+    sync = seeds.sync(source, destination)
+    versions.pin(sync)
+    sync.refresh_from_db()
+    run = seeds.run(sync, "partial", read=100, refused=2, error_summary=seeds._summary())
+    seeds.steps(run, 4)
+    live = seeds.run(seeds.sync(source, destination, "Live"), "running", read=10)
+    group = seeds.entries(run, 2)
+    user = seeds.user("ida")
+    made = {"connection": destination, "sync": sync, "run": run, "dlqentry": DLQEntry.objects.first(), "errorgroup": group}
+    return SimpleNamespace(**made, user=user, live=live, source=source, group=user.groups.create(name="agents"), folder=folder)
+
+
+def addresses(route: Route, world: SimpleNamespace) -> list[str]:
+    """The route with every parameter filled in, in each way that matters."""
+    if route.pattern.startswith("admin/^"):
+        return ["/admin/syncs/"]
+    if route.pattern == "admin/(?P<url>.*)$":
+        return ["/admin/no/such/page"]
+    if route.name == "view_on_site":
+        return [f"/admin/r/1/{world.sync.pk}/"]
+    names = PARAMETER.findall(route.pattern)
+    ways = [_values(route, name, world) for name in names]
+    return [f"/{_filled(route.pattern, values)}" for values in itertools.product(*ways)]
+
+
+def _filled(pattern: str, values: tuple[str, ...]) -> str:
+    given = iter(values)
+    return PARAMETER.sub(lambda _: next(given), pattern)
+
+
+def _values(route: Route, name: str, world: SimpleNamespace) -> list[str]:
+    if name in ("pk", "object_id", "id"):
+        found = [str(getattr(world, route.model).pk)]
+        return [*found, str(world.live.pk)] if route.model == "run" else found
+    if name == "name":
+        return list(SYNC_ACTS) if route.model == "sync" else ["cancel", "again"]
+    if name == "kind":
+        return [kind.value for kind in BulkKind]
+    if name == "part":
+        return ["payload", "row", "response"]
+    if name == "number":
+        return ["1"]
+    raise LookupError(f"Say here which values {name} of {route.pattern} takes.")
+
+
+def bodies(route: Route, world: SimpleNamespace) -> list[dict[str, Any]]:
+    """What a forged post might hold: every act, and every action of every list."""
+    shared = {
+        "reason": "forged",
+        "note": "forged",
+        "entry": [str(world.dlqentry.pk)],
+        "filter": "status=open",
+        "across": "1",
+        "post": "yes",
+        "name": "forged",
+        "_save": "Save",
+        "_selected_action": [str(world.sync.pk)],
+        "index": "0",
+    }
+    acts = {act: {"act": act} for act in (*_ACTS, *BulkKind)}
+    actions = {
+        action: {"action": action} for action in ("run_selected", "pause_selected", "resume_selected", "delete_selected")
+    }
+    return [{**shared, **one} for one in (*acts.values(), *actions.values())] if _is_of(route) else [shared]
+
+
+def _is_of(route: Route) -> bool:
+    return route.name.endswith(("_act", "_bulk", "_changelist"))
+
+
+def state() -> dict[str, str]:
+    """A digest per table. Logging in is no change."""
+    found = {}
+    for app in APPS:
+        for model in apps.get_app_config(app).get_models():
+            rows = model._default_manager.order_by("pk")
+            fields = [field.name for field in model._meta.fields if field.name not in ("last_login", "secrets")]
+            text = serializers.serialize("json", rows, fields=fields)
+            found[model._meta.label] = hashlib.sha256(text.encode()).hexdigest()
+    return found
+
+
+def walked(client: Client, world: SimpleNamespace, method: str) -> Iterator[tuple[Route, str, Any]]:
+    """(route, address, answer) for all of them, but for the one that would sign the visitor out."""
+    for route in routes():
+        if route.name == "logout":
+            continue
+        for address in addresses(route, world):
+            if method == "GET":
+                yield route, address, client.get(address)
+                continue
+            for body in bodies(route, world):
+                yield route, address, client.post(address, body)
