@@ -25,8 +25,13 @@ def main() -> None:
     django.setup()
     from bench.setting_up import new_sync
     from syncs.choices import Trigger
+    from syncs.destinations import registry as destination_kinds
     from syncs.services import execution, runs
+    from syncs.sources import registry as source_kinds
 
+    # A worker lives long: what it imports on the first run of a kind is not part of a run.
+    destination_kinds.module("http")
+    source_kinds.module("postgresql")
     sync = new_sync(arguments.warehouse, arguments.url, arguments.batch, arguments.threads)
     results = []
     for _ in range(2 if arguments.again else 1):
