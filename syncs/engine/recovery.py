@@ -17,8 +17,8 @@ from syncs.errors import ErrorType
 from syncs.records import Operation, Record, RowError
 
 ISOLATE_AFTER_CRASHES = 2  # a batch that was in flight at this many crashes goes out with nothing beside it
-SINGLES_AFTER_CRASHES = 3  # at this many, its rows go out one by one, each with nothing beside it
-SET_ASIDE_AFTER_CRASHES = 5  # what cannot be taken apart and was under way at this many is dead-lettered: it is the cause
+SINGLES_AFTER_CRASHES = 5  # three of them alone: it is the cause. Its rows go out one by one, each with nothing beside it
+SET_ASIDE_AFTER_CRASHES = 5  # the same for what cannot be taken apart: it is dead-lettered
 
 
 class Recovery:

@@ -27,7 +27,7 @@ from syncs.signals import run_finished
 
 logger = logging.getLogger(__name__)
 
-HARD_STOP = 8  # crashes in a row that end a run even while a batch is still in flight
+HARD_STOP = 12  # crashes in a row that end a run even while a batch is still in flight
 
 
 def claim(*, run_id: int | None = None, worker: str, is_short: bool | None = None) -> Claim | None:

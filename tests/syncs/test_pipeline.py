@@ -276,7 +276,7 @@ def test_a_row_that_keeps_killing_workers_is_set_aside_alone():
     store, destination = Store(), FakeDestination()
 
     endings = []
-    for attempt in range(8):
+    for attempt in range(12):
 
         def poison(batch: Batch) -> BatchResult | None:
             if "13" in keys_of(batch):
