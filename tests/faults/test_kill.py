@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 KILLS = int(os.environ.get("REDRIVE_KILLS", "20"))
 SEED = int(os.environ.get("REDRIVE_SEED", "20261123"))
-ROWS = 450 * KILLS
+ROWS = 700 * KILLS
 BAD = 17  # every 17th row is refused
 
 
