@@ -1,10 +1,28 @@
-"""Counts of a run that several workers had in turn: what its next worker must not forget."""
+"""Counts of a run: as columns, and what the next worker of a run that several had in turn must not forget."""
 
 from __future__ import annotations
 
 from syncs.choices import SyncMode
 from syncs.engine.ports import Counts
 from syncs.models import Run
+
+
+def count_columns(counts: Counts) -> dict[str, int]:
+    """Run columns for the engine's totals; what is pending follows from them."""
+    return {
+        "read_count": counts.read,
+        "vanished_count": counts.vanished,
+        "accepted_count": counts.accepted,
+        "created_count": counts.created,
+        "updated_count": counts.updated,
+        "deleted_count": counts.deleted,
+        "unchanged_count": counts.unchanged,
+        "skipped_count": counts.skipped,
+        "dead_lettered_count": counts.dead_lettered,
+        "request_count": counts.requests,
+        "retry_count": counts.retries,
+        "bytes_sent": counts.bytes_sent,
+    }
 
 
 def recorded_counts(run: Run) -> Counts:

@@ -21,6 +21,7 @@ from syncs.models import Run, Step
 from syncs.querysets import database_now
 from syncs.records import RowError
 from syncs.services import sinks
+from syncs.services.counting import count_columns
 from syncs.services.doorbell import ring, ring_next
 from syncs.services.leases import Claim, lease_seconds
 from syncs.signals import run_finished
@@ -110,7 +111,7 @@ def finish(
             failure_message=failure.message if failure else "",
             reason=reason[:255],
             pending_count=counts.pending,
-            **_columns(counts),
+            **count_columns(counts),
         )
         if ended != 1:
             return False
@@ -142,23 +143,6 @@ def _failure_code(failure: RedriveError | RowError | None) -> str:
     if failure is None:
         return ""
     return failure.code[:120] or ("config" if isinstance(failure, ConfigError) else "")
-
-
-def _columns(counts: Counts) -> dict[str, int]:
-    return {
-        "read_count": counts.read,
-        "vanished_count": counts.vanished,
-        "accepted_count": counts.accepted,
-        "created_count": counts.created,
-        "updated_count": counts.updated,
-        "deleted_count": counts.deleted,
-        "unchanged_count": counts.unchanged,
-        "skipped_count": counts.skipped,
-        "dead_lettered_count": counts.dead_lettered,
-        "request_count": counts.requests,
-        "retry_count": counts.retries,
-        "bytes_sent": counts.bytes_sent,
-    }
 
 
 def _announce(run_id: int) -> None:

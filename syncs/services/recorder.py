@@ -16,6 +16,7 @@ from syncs.engine.ports import Attempt, Clock, Commit, Control, Counts, Rejected
 from syncs.errors import FenceLostError
 from syncs.models import Run, Step
 from syncs.records import Operation
+from syncs.services.counting import count_columns
 from syncs.services.ledger import DatabaseLedger
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class DatabaseRecorder:
         """One UPDATE that both proves that the run is still ours and writes its totals."""
         values: dict[str, Any] = {"fence": F("fence")}
         if counts is not None:
-            values |= count_values(counts) | {"progress_at": timezone.now()}
+            values |= count_columns(counts) | {"pending_count": max(0, counts.pending), "progress_at": timezone.now()}
         if progressed:
             values["crash_count"] = 0
         mine = Run.objects.filter(pk=self._run_id, fence=self._fence, status=RunStatus.RUNNING)
@@ -196,25 +197,6 @@ class DatabaseRecorder:
             self._ledger.hold(commit.rejected)
         if commit.resolved_unchanged:
             self._ledger.unhold(commit.resolved_unchanged)
-
-
-def count_values(counts: Counts) -> dict[str, int]:
-    """Run columns for the engine's totals."""
-    return {
-        "read_count": counts.read,
-        "vanished_count": counts.vanished,
-        "accepted_count": counts.accepted,
-        "created_count": counts.created,
-        "updated_count": counts.updated,
-        "deleted_count": counts.deleted,
-        "unchanged_count": counts.unchanged,
-        "skipped_count": counts.skipped,
-        "dead_lettered_count": counts.dead_lettered,
-        "pending_count": max(0, counts.pending),
-        "request_count": counts.requests,
-        "retry_count": counts.retries,
-        "bytes_sent": counts.bytes_sent,
-    }
 
 
 def storable(text: str) -> str:
