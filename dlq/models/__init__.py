@@ -1,5 +1,21 @@
+from dlq.models.desk import EntryTally, Export, SavedView
+from dlq.models.edit import PayloadEdit
 from dlq.models.entry import DLQEntry
 from dlq.models.event import DLQEvent
-from dlq.models.group import ErrorGroup
+from dlq.models.group import ErrorGroup, FingerprintRule, GroupEvent, GroupHour
+from dlq.models.operation import BulkItem, BulkOperation
 
-__all__ = ["DLQEntry", "DLQEvent", "ErrorGroup"]
+__all__ = [
+    "BulkItem",
+    "BulkOperation",
+    "DLQEntry",
+    "DLQEvent",
+    "EntryTally",
+    "ErrorGroup",
+    "Export",
+    "FingerprintRule",
+    "GroupEvent",
+    "GroupHour",
+    "PayloadEdit",
+    "SavedView",
+]

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from dlq.choices import LIVE, EntryStatus
+from dlq.choices import LIVE, EntryStatus, RowState
 from dlq.models.group import ErrorGroup
 from dlq.querysets import DLQEntryQuerySet
 from syncs.choices import labelled
@@ -62,6 +62,8 @@ class DLQEntry(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     close_reason = models.CharField(max_length=255, blank=True, default="")
+    row_state = models.CharField(max_length=8, choices=labelled(RowState), blank=True, default=RowState.UNKNOWN)
+    row_checked_at = models.DateTimeField(null=True, blank=True)
     resolved_run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -75,6 +77,11 @@ class DLQEntry(models.Model):
             ("reprocess_dlqentry", "Can reprocess dead letters"),
             ("discard_dlqentry", "Can discard and reopen dead letters"),
             ("export_dlqentry", "Can export dead letters"),
+            ("resend_dlqentry", "Can resend stored payloads"),
+            ("edit_dlqentry", "Can edit payloads and resend them"),
+            ("annotate_dlqentry", "Can assign dead letters and write notes"),
+            ("reveal_dlqentry", "Can see values that are masked"),
+            ("exportraw_dlqentry", "Can export dead letters unmasked"),
         ]
         indexes: ClassVar = [
             # List, newest first, all statuses.
@@ -85,6 +92,10 @@ class DLQEntry(models.Model):
             models.Index(name="entry_sync_newest", fields=["sync", "status", "-last_failed_at", "-id"]),
             # Entries of a group; also counts per group.
             models.Index(name="entry_group", fields=["group", "status", "-last_failed_at"]),
+            # Those of one owner, "my dead letters" with a status.
+            models.Index(
+                name="entry_owner_newest", fields=["owner", "status", "-last_failed_at"], condition=Q(owner__isnull=False)
+            ),
             # Exact search by key; history of one row.
             models.Index(name="entry_key", fields=["row_key"]),
             # What a reprocess run works on, and what it must put back.
@@ -97,6 +108,7 @@ class DLQEntry(models.Model):
                 name="entry_one_live_per_row", fields=["sync", "row_key"], condition=Q(status__in=list(LIVE))
             ),
             models.CheckConstraint(name="entry_status_known", condition=Q(status__in=list(EntryStatus))),
+            models.CheckConstraint(name="entry_row_state_known", condition=Q(row_state__in=list(RowState))),
             models.CheckConstraint(name="entry_type_known", condition=Q(error_type__in=list(ErrorType))),
             models.CheckConstraint(
                 name="entry_closed_has_time",

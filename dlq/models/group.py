@@ -5,8 +5,9 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
-from dlq.choices import GroupState
+from dlq.choices import Door, GroupEventKind, GroupState, RuleKind
 from syncs.choices import labelled
 from syncs.errors import ErrorType
 from syncs.models import Sync
@@ -15,7 +16,8 @@ from syncs.models import Sync
 class ErrorGroup(models.Model):
     """All dead letters of a sync with one cause: same error type, code, field and masked message.
 
-    The counters move in the same transactions as the entries.
+    The counters move in the same transactions as the entries. ``fingerprint`` is made from the error; a rule may merge several
+    causes into one group, or split one cause into several, and then names the group instead.
     """
 
     sync = models.ForeignKey(Sync, on_delete=models.PROTECT, related_name="error_groups")
@@ -33,12 +35,16 @@ class ErrorGroup(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="owned_error_groups"
     )
     note = models.TextField(blank=True, default="")
+    runbook_url = models.URLField(max_length=500, blank=True, default="")
+    state_changed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-last_seen_at", "-id"]
         indexes: ClassVar = [
             # Group list, newest failures first.
             models.Index(name="group_newest", fields=["-last_seen_at", "-id"]),
+            # The same for one sync.
+            models.Index(name="group_sync_newest", fields=["sync", "-last_seen_at", "-id"]),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="group_once_per_sync", fields=["sync", "fingerprint"]),
@@ -46,6 +52,69 @@ class ErrorGroup(models.Model):
             models.CheckConstraint(name="group_type_known", condition=Q(error_type__in=list(ErrorType))),
             models.CheckConstraint(name="group_counts_sane", condition=Q(open_count__lte=models.F("total_count"))),
         ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class GroupHour(models.Model):
+    """How many entries of a group failed in one hour; kept in the transaction that stores them. For sparklines."""
+
+    group = models.ForeignKey(ErrorGroup, on_delete=models.CASCADE, related_name="hours")
+    hour = models.DateTimeField()
+    failed_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["hour"]
+        constraints: ClassVar = [models.UniqueConstraint(name="group_hour_once", fields=["group", "hour"])]
+
+    def __str__(self) -> str:
+        return f"{self.failed_count} at {self.hour:%Y-%m-%d %H}"
+
+
+class GroupEvent(models.Model):
+    """One thing that happened to an error group: who, when, what, why. Written once, never changed."""
+
+    group = models.ForeignKey(ErrorGroup, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=12, choices=labelled(GroupEventKind))
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    door = models.CharField(max_length=8, choices=labelled(Door), default=Door.RUN)
+    reason = models.CharField(max_length=255, blank=True, default="")
+    detail = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(name="group_event_kind_known", condition=Q(kind__in=list(GroupEventKind)))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at:%Y-%m-%d %H:%M}"
+
+
+class FingerprintRule(models.Model):
+    """A person's correction of how errors are grouped: merge what only looks different, or split what only looks alike.
+
+    ``pattern`` is matched against the whole message: literal text, ``*`` for anything, and in a split one ``{value}``. Empty
+    conditions match everything. The first active rule of the sync, in order of ``position``, decides.
+    """
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="fingerprint_rules")
+    position = models.PositiveIntegerField(default=0)
+    kind = models.CharField(max_length=8, choices=labelled(RuleKind))
+    error_type = models.CharField(max_length=24, blank=True, default="")
+    error_code = models.CharField(max_length=120, blank=True, default="")
+    field = models.CharField(max_length=255, blank=True, default="")
+    pattern = models.CharField(max_length=500, blank=True, default="")
+    title = models.CharField(max_length=255)
+    is_active = models.BooleanField(default=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["sync", "position", "id"]
+        constraints: ClassVar = [models.CheckConstraint(name="rule_kind_known", condition=Q(kind__in=list(RuleKind)))]
 
     def __str__(self) -> str:
         return self.title
