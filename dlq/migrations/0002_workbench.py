@@ -3,9 +3,10 @@
 import django.db.models.deletion
 import django.db.models.expressions
 import django.utils.timezone
-import dlq.choices
 from django.conf import settings
 from django.db import migrations, models
+
+import dlq.choices
 
 
 class Migration(migrations.Migration):
