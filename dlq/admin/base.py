@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-_NEEDED = {BulkKind.REPROCESS: "reprocess", BulkKind.DISCARD: "discard", BulkKind.EXPORT: "export"}
+_NEEDED = {
+    BulkKind.REPROCESS: "reprocess",
+    BulkKind.DISCARD: "discard",
+    BulkKind.EXPORT: "export",
+    BulkKind.REOPEN: "discard",
+    BulkKind.ASSIGN: "annotate",
+    BulkKind.CHECK: "view",
+}
 
 
 def user_of(request: HttpRequest) -> User:

@@ -99,7 +99,7 @@ def _perform(request: HttpRequest, snapshot: Snapshot, back: str) -> HttpRespons
 
 
 def _kind(text: str) -> BulkKind:
-    if text not in set(BulkKind):
+    if text not in (BulkKind.REPROCESS, BulkKind.DISCARD, BulkKind.EXPORT):
         raise Http404("There is no such act.")
     return BulkKind(text)
 

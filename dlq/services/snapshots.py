@@ -6,6 +6,7 @@ list of a million ids; ticked rows are at most a page and go as ids.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -34,11 +35,17 @@ class BulkKind(StrEnum):
     REPROCESS = "reprocess"
     DISCARD = "discard"
     EXPORT = "export"
+    REOPEN = "reopen"
+    ASSIGN = "assign"
+    CHECK = "check"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """``query``: the filter with absolute times. ``ids``: ticked rows; None: all that match. ``count``: all of them then."""
+    """``query``: the filter with absolute times. ``ids``: ticked rows; None: all that match. ``count``: all of them then.
+
+    ``nonce`` is this confirmation's own: what is made of it is made once, however often the form is posted.
+    """
 
     kind: BulkKind
     query: str
@@ -47,6 +54,7 @@ class Snapshot:
     as_of: datetime
     count: int
     user_id: int
+    nonce: str = ""
 
     def entries(self) -> DLQEntryQuerySet:
         """The selection as confirmed, less what was touched since."""
@@ -70,7 +78,7 @@ def take(kind: BulkKind, found: EntryFilter, *, user: User, ids: tuple[int, ...]
     chosen = fixed.entries() if ids is None else DLQEntry.objects.filter(pk__in=ids)
     max_id = DLQEntry.objects.aggregate(last=Max("pk"))["last"] or 0
     count = chosen.frozen(max_id=max_id, as_of=now).count()
-    return Snapshot(kind, fixed.query(), ids, max_id, now, count, user.pk)
+    return Snapshot(kind, fixed.query(), ids, max_id, now, count, user.pk, secrets.token_urlsafe(18))
 
 
 def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
@@ -94,6 +102,7 @@ def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
         as_of=as_of,
         count=values["count"],
         user_id=values["user_id"],
+        nonce=values.get("nonce", ""),
     )
 
 
