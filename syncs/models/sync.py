@@ -7,6 +7,7 @@ from django.db import models
 
 from syncs import choices as c
 from syncs.models.connection import Connection
+from syncs.models.team import Team
 from syncs.querysets import SyncQuerySet
 
 
@@ -17,6 +18,14 @@ class Sync(models.Model):
     description = models.TextField(blank=True, default="")
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="owned_syncs"
+    )
+    team = models.ForeignKey(
+        Team,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,  # a team that goes must not open its syncs to everybody
+        related_name="syncs",
+        help_text="Who sees it and works on it. Empty: everybody who may see syncs.",
     )
     source = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="syncs_from")
     query = models.TextField(help_text="One SELECT. Redrive wraps it; ordering and limits are added around it.")
@@ -76,7 +85,11 @@ class Sync(models.Model):
 
     class Meta:
         ordering: ClassVar = ["name"]
-        permissions: ClassVar = [("run_sync", "Can run, pause and resume syncs")]
+        permissions: ClassVar = [
+            ("run_sync", "Can run syncs and cancel runs"),
+            ("pause_sync", "Can pause and resume syncs"),
+            ("allteams_sync", "Can see the syncs of every team"),
+        ]
         indexes: ClassVar = [
             # The tick: syncs whose slot is due.
             models.Index(
