@@ -42,10 +42,12 @@ class BulkOperation(models.Model):
 
     # How: waves of a reprocess.
     wave_sizes = models.JSONField(default=list, blank=True)  # the last size repeats
-    halt_percent = models.PositiveSmallIntegerField(default=50)  # of a wave refused again with the fingerprint it had: halt
+    halt_percent = models.PositiveSmallIntegerField(default=100)  # of a wave refused again with the fingerprint it had: halt
     rows_per_minute = models.PositiveIntegerField(null=True, blank=True)
     wave_number = models.PositiveIntegerField(default=0)  # of the wave that was sent last
     next_wave_at = models.DateTimeField(null=True, blank=True)
+    waves = models.JSONField(default=list, blank=True)  # one object a wave, see ``services.operations.waves.Wave``
+    halted_wave = models.PositiveIntegerField(default=0)  # the next halt is decided on waves after this one
 
     # Where it stands. The lease is by the database's clock; every commit checks the fence.
     fence = models.PositiveBigIntegerField(default=0)
@@ -63,6 +65,8 @@ class BulkOperation(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     progress_at = models.DateTimeField(null=True, blank=True)
+    # The status it is on its way to (cancelled, failed): what it has not reached is being marked so.
+    ends_as = models.CharField(max_length=10, blank=True, default="")
     message = models.TextField(blank=True, default="")  # why it halted, failed or was cancelled, in words
     undo_until = models.DateTimeField(null=True, blank=True)  # discard: how long it can be undone as a whole
 
@@ -103,6 +107,11 @@ class BulkOperation(models.Model):
     @property
     def is_over(self) -> bool:
         return self.status in OPERATION_OVER
+
+    @property
+    def is_ending(self) -> bool:
+        """Cancelled or failed, and not yet at its end."""
+        return bool(self.ends_as) and not self.is_over
 
     @property
     def settled_count(self) -> int:
