@@ -1,132 +1,54 @@
-"""The filter of the dead letter list: parsed strictly, applied, written back into addresses.
+"""Reading the filter of the dead letter list from an address, strictly.
 
 A value that cannot be understood is a problem with a sentence, never a filter that is silently left away: a selection with
-problems matches nothing. The list, the bulk acts and the export all read the same filter.
+problems matches nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any, cast
 
-from django.db.models import Model, Q
-from django.utils import timezone
+from django.contrib.auth import get_user_model
+from django.db.models import Model
 from django.utils.dateparse import parse_date, parse_datetime
 
-from dlq.choices import EntryStatus
-from dlq.models import DLQEntry, ErrorGroup
-from dlq.querysets import DLQEntryQuerySet
+from dlq.choices import EntryStatus, RowState
+from dlq.models import ErrorGroup
+from dlq.services.entry_filter import (
+    AGES,
+    ANY,
+    BETWEEN,
+    ME,
+    NO_RESPONSE,
+    NOBODY,
+    TEXT_GROUPS_MAX,
+    UNKNOWN_ROW,
+    WINDOWS,
+    EntryFilter,
+    Parsed,
+)
 from syncs.connectors import Issue
 from syncs.errors import ErrorType
-from syncs.models import Run, Sync
+from syncs.models import Connection, Run, Sync
 
-WINDOWS: dict[str, tuple[str, timedelta]] = {
-    "1h": ("Last hour", timedelta(hours=1)),
-    "24h": ("Last 24 hours", timedelta(hours=24)),
-    "7d": ("Last 7 days", timedelta(days=7)),
-    "30d": ("Last 30 days", timedelta(days=30)),
-}
-BETWEEN = "between"
-ANY = "any"
-NO_RESPONSE = "none"
-PARAMETERS = ("status", "sync", "error_type", "code", "failed", "from", "to", "key", "group", "run")
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+__all__ = ["AGES", "ANY", "BETWEEN", "NO_RESPONSE", "PARAMETERS", "WINDOWS", "EntryFilter", "Parsed", "parse"]
+
+PARAMETERS = (
+    "status", "sync", "connection", "error_type", "error_code", "code", "failed", "from", "to", "age", "key", "group", "run",
+    "owner", "attempts", "row", "q",
+)  # fmt: skip
+_SETTLED = ("q_groups", "q_deep", "nothing")  # written by a filter that was made absolute
 _KEY_MAX = 255
+_CODE_MAX = 120
+_TEXT_MAX = 200
+_ATTEMPTS_MAX = 1_000_000
 _TIME_HELP = "write it as 2026-11-23 or 2026-11-23T09:30 (UTC)"
-
-
-@dataclass(frozen=True, slots=True)
-class EntryFilter:
-    """Empty tuples and None mean "not filtered by this". ``codes`` holds HTTP statuses; None among them is "no response".
-
-    ``window`` is a key of WINDOWS, relative to now until ``at(now)`` makes it absolute. ``since`` is inclusive, ``until``
-    exclusive.
-    """
-
-    statuses: tuple[EntryStatus, ...] = (EntryStatus.OPEN,)
-    sync_ids: tuple[int, ...] = ()
-    error_types: tuple[ErrorType, ...] = ()
-    codes: tuple[int | None, ...] = ()
-    window: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    row_key: str = ""
-    group_id: int | None = None
-    run_id: int | None = None  # the run that refused it last
-
-    def at(self, now: datetime) -> EntryFilter:
-        """The same filter with its relative window made absolute."""
-        if not self.window:
-            return self
-        return replace(self, window="", since=now - WINDOWS[self.window][1])
-
-    def entries(self, *, now: datetime | None = None) -> DLQEntryQuerySet:
-        """The matching entries, by conditions on the entry table alone."""
-        fixed = self.at(now or timezone.now())
-        chosen = DLQEntry.objects.all()
-        if fixed.statuses:
-            chosen = chosen.filter(status__in=fixed.statuses)
-        if fixed.sync_ids:
-            chosen = chosen.filter(sync_id__in=fixed.sync_ids)
-        if fixed.error_types:
-            chosen = chosen.filter(error_type__in=fixed.error_types)
-        if fixed.codes:
-            known = Q(http_status__in=[code for code in fixed.codes if code is not None])
-            chosen = chosen.filter(known | Q(http_status__isnull=True) if None in fixed.codes else known)
-        if fixed.since:
-            chosen = chosen.filter(last_failed_at__gte=fixed.since)
-        if fixed.until:
-            chosen = chosen.filter(last_failed_at__lt=fixed.until)
-        if fixed.row_key:
-            chosen = chosen.filter(row_key=fixed.row_key)
-        if fixed.group_id is not None:
-            chosen = chosen.filter(group_id=fixed.group_id)
-        if fixed.run_id is not None:
-            chosen = chosen.filter(run_id=fixed.run_id)
-        return chosen
-
-    def parameters(self) -> list[tuple[str, str]]:
-        """As address parameters; ``parse`` reads them back to an equal filter."""
-        pairs = [("status", status.value) for status in self.statuses] or [("status", ANY)]
-        pairs += [("sync", str(sync_id)) for sync_id in self.sync_ids]
-        pairs += [("error_type", error_type.value) for error_type in self.error_types]
-        pairs += [("code", NO_RESPONSE if code is None else str(code)) for code in self.codes]
-        if self.window:
-            pairs.append(("failed", self.window))
-        elif self.since or self.until:
-            pairs.append(("failed", BETWEEN))
-        if self.since:
-            pairs.append(("from", _time_text(self.since)))
-        if self.until:
-            pairs.append(("to", _time_text(self.until)))
-        if self.row_key:
-            pairs.append(("key", self.row_key))
-        if self.group_id is not None:
-            pairs.append(("group", str(self.group_id)))
-        if self.run_id is not None:
-            pairs.append(("run", str(self.run_id)))
-        return pairs
-
-    def query(self) -> str:
-        return urlencode(self.parameters())
-
-
-def _time_text(moment: datetime) -> str:
-    utc = moment.astimezone(UTC)
-    return utc.strftime("%Y-%m-%dT%H:%M") if not (utc.second or utc.microsecond) else utc.strftime("%Y-%m-%dT%H:%M:%S.%f")
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A filter and what could not be understood. With problems, ``entries()`` is empty, so nothing can be acted on."""
-
-    filter: EntryFilter
-    problems: tuple[Issue, ...] = ()
-
-    def entries(self, *, now: datetime | None = None) -> DLQEntryQuerySet:
-        return DLQEntry.objects.none() if self.problems else self.filter.entries(now=now)
 
 
 @dataclass(slots=True)
@@ -147,39 +69,54 @@ class _Reader:
         self.problems.append(Issue(name, sentence))
 
 
-def parse(given: Mapping[str, Sequence[str]], *, ignore: Sequence[str] = ()) -> Parsed:
+def parse(
+    given: Mapping[str, Sequence[str]],
+    *,
+    ignore: Sequence[str] = (),
+    user: AbstractBaseUser | AnonymousUser | None = None,
+) -> Parsed:
     """Read a filter from address parameters (name -> values). Without a status it is the open ones; ``any`` is all.
 
-    Never raises: what is unknown or malformed, a parameter's name included (apart from those to ``ignore``), becomes a problem.
+    ``user`` is whom ``owner=me`` means. Never raises: what is unknown or malformed, a parameter's name included (apart from
+    those to ``ignore``), becomes a problem.
     """
     reader = _Reader(given)
     for name in given:
-        if name not in PARAMETERS and name not in ignore:
+        if name not in PARAMETERS and name not in _SETTLED and name not in ignore:
             reader.refuse(name, f"is no filter of this list; there are {', '.join(PARAMETERS)}")
     window, since, until = _times(reader)
+    age, older_than = _age(reader)
+    text = _text(reader, "q", _TEXT_MAX, "a text to search for")
+    text_group_ids, is_text_deep = _settled_text(reader, text)
     found = EntryFilter(
         statuses=_statuses(reader),
-        sync_ids=_syncs(reader),
+        sync_ids=_several(reader, "sync", Sync, "no sync; choose one from the list"),
+        connection_ids=_several(reader, "connection", Connection, "no connection; choose one from the list"),
         error_types=_members(reader, "error_type", ErrorType),
+        error_codes=_error_codes(reader),
         codes=_codes(reader),
         window=window,
         since=since,
         until=until,
-        row_key=_row_key(reader),
+        age=age,
+        older_than=older_than,
+        row_key=_text(reader, "key", _KEY_MAX, "a row key"),
         group_id=_one_of(reader, "group", ErrorGroup, "no error group; open one from the list of error groups"),
         run_id=_one_of(reader, "run", Run, "no run; open one from the list of runs"),
+        owner=_owner(reader, user),
+        min_attempts=_attempts(reader),
+        row_states=_row_states(reader),
+        text=text,
+        me=user.pk if user is not None else None,
+        text_group_ids=text_group_ids,
+        is_text_deep=is_text_deep,
+        is_nothing=_nothing(reader),
     )
     return Parsed(found, tuple(reader.problems))
 
 
 def _members(reader: _Reader, name: str, enum: Any) -> tuple[Any, ...]:
-    members, known = [], set(enum)
-    for value in reader.values(name):
-        if value in known:
-            members.append(enum(value))
-        else:
-            reader.refuse(name, f"“{_short(value)}” is none of {', '.join(enum)}")
-    return tuple(members)
+    return tuple(_chosen(reader, name, {member.value: member for member in enum}))
 
 
 def _statuses(reader: _Reader) -> tuple[EntryStatus, ...]:
@@ -195,14 +132,15 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def _syncs(reader: _Reader) -> tuple[int, ...]:
-    wanted = {value: _number(value) for value in reader.values("sync")}
+def _several(reader: _Reader, name: str, model: type[Model], remedy: str) -> tuple[int, ...]:
+    wanted = {value: _number(value) for value in reader.values(name)}
     if not wanted:
         return ()
-    there = set(Sync.objects.filter(pk__in=[pk for pk in wanted.values() if pk is not None]).values_list("pk", flat=True))
+    numbers = [pk for pk in wanted.values() if pk is not None]
+    there = set(model._default_manager.filter(pk__in=numbers).values_list("pk", flat=True))
     for value, pk in wanted.items():
         if pk not in there:
-            reader.refuse("sync", f"“{_short(value)}” is no sync; choose one from the list")
+            reader.refuse(name, f"“{_short(value)}” is {remedy}")
     return tuple(sorted(there))
 
 
@@ -231,15 +169,95 @@ def _codes(reader: _Reader) -> tuple[int | None, ...]:
     return tuple(dict.fromkeys(codes))
 
 
-def _row_key(reader: _Reader) -> str:
-    key = reader.one("key")
-    if len(key) > _KEY_MAX:
-        reader.refuse("key", f"has {len(key)} characters, but a row key has at most {_KEY_MAX}")
-        return ""
-    if "\0" in key:
-        reader.refuse("key", "holds a NUL character")
-        return ""
-    return key
+def _text(reader: _Reader, name: str, longest: int, what: str) -> str:
+    return _checked(reader, name, reader.one(name), longest, what)
+
+
+def _checked(reader: _Reader, name: str, text: str, longest: int, what: str) -> str:
+    if len(text) > longest:
+        reader.refuse(name, f"has {len(text)} characters, but {what} has at most {longest}")
+    elif "\0" in text:
+        reader.refuse(name, "holds a NUL character")
+    elif not _is_storable(text):
+        reader.refuse(name, "holds a character that is no valid Unicode")
+    else:
+        return text
+    return ""
+
+
+def _is_storable(text: str) -> bool:
+    """Half a surrogate pair can be in an address, but in no database."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _error_codes(reader: _Reader) -> tuple[str, ...]:
+    codes = (_checked(reader, "error_code", code, _CODE_MAX, "an error code") for code in reader.values("error_code"))
+    return tuple(code for code in codes if code)
+
+
+def _owner(reader: _Reader, user: AbstractBaseUser | AnonymousUser | None) -> str:
+    value = reader.one("owner")
+    if value == ME and (user is None or user.pk is None):
+        reader.refuse("owner", "“me” needs somebody who is logged in; write the number of a user")
+    elif value in ("", ME, NOBODY):
+        return value
+    else:
+        found = _one_of(reader, "owner", cast("type[Model]", get_user_model()), "no user; write me, none or a user's number")
+        return str(found) if found is not None else ""
+    return ""
+
+
+def _attempts(reader: _Reader) -> int | None:
+    value = reader.one("attempts")
+    number = _number(value)
+    if value and (number is None or not 1 <= number <= _ATTEMPTS_MAX):
+        reader.refuse("attempts", f"“{_short(value)}” is no number of attempts; write the least, 1 to {_ATTEMPTS_MAX}")
+        return None
+    return number if value else None
+
+
+def _row_states(reader: _Reader) -> tuple[RowState, ...]:
+    words = {state.value or UNKNOWN_ROW: state for state in RowState}
+    return tuple(_chosen(reader, "row", words))
+
+
+def _chosen(reader: _Reader, name: str, words: Mapping[str, Any]) -> Iterable[Any]:
+    for value in reader.values(name):
+        if value in words:
+            yield words[value]
+        else:
+            reader.refuse(name, f"“{_short(value)}” is none of {', '.join(words)}")
+
+
+def _age(reader: _Reader) -> tuple[str, datetime | None]:
+    """A span, or the moment it stood for when the filter was made absolute."""
+    value = reader.one("age")
+    if not value or value in AGES:
+        return value, None
+    return "", _moment(reader, "age", f"neither {', '.join(AGES)} nor a time")
+
+
+def _settled_text(reader: _Reader, text: str) -> tuple[tuple[int, ...] | None, bool | None]:
+    """What ``EntryFilter.at`` resolved the text to; (None, None) when it has not been."""
+    groups, deep = reader.one("q_groups"), reader.one("q_deep")
+    if not groups and not deep:
+        return None, None
+    numbers = [] if groups == NOBODY else [_number(part) for part in groups.split(",")]
+    if not text or not groups or deep not in ("0", "1") or None in numbers or len(numbers) > TEXT_GROUPS_MAX:
+        reader.refuse("q_groups" if groups else "q_deep", "belongs to a search that cannot be read; search again")
+        return None, None
+    return tuple(sorted({number for number in numbers if number is not None})), deep == "1"
+
+
+def _nothing(reader: _Reader) -> bool:
+    value = reader.one("nothing")
+    if value not in ("", "1"):
+        reader.refuse("nothing", "is 1 or not there")
+    return value == "1"
 
 
 def _times(reader: _Reader) -> tuple[str, datetime | None, datetime | None]:
@@ -257,7 +275,7 @@ def _times(reader: _Reader) -> tuple[str, datetime | None, datetime | None]:
     return (choice if choice in WINDOWS else ""), since, until
 
 
-def _moment(reader: _Reader, name: str) -> datetime | None:
+def _moment(reader: _Reader, name: str, what: str = "no time") -> datetime | None:
     """A date means its whole day: its start for ``from``, the next midnight for ``to``."""
     text = reader.one(name)
     if not text:
@@ -272,7 +290,7 @@ def _moment(reader: _Reader, name: str) -> datetime | None:
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    reader.refuse(name, f"“{_short(text)}” is no time; {_TIME_HELP}")
+    reader.refuse(name, f"“{_short(text)}” is {what}; {_TIME_HELP}")
     return None
 
 
