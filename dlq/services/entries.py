@@ -15,7 +15,7 @@ from django.db.models import Count
 from dlq.choices import LIVE, Door, EntryStatus, EventKind, ReprocessMode
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
-from dlq.services import moves
+from dlq.services import moves, slices
 from dlq.services.moves import Act, ActRefusedError
 from syncs.choices import Trigger
 from syncs.errors import ErrorType, RedriveError
@@ -38,7 +38,6 @@ RIVAL = "have a newer dead letter of the same row, which is the one to work on"
 OVERTAKEN = "were overtaken: a newer version of the row has been delivered since"
 NOT_DISCARDED = "are not discarded"
 _NOTE_MAX = 10_000
-_REOPEN_CHUNK = 900  # row keys a statement: below SQLite's limit on parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +121,12 @@ def _reprocess_sync(
         )
         mine = chosen.filter(sync_id=sync.pk).reprocessable()
         taken = sum(
-            mine.within(ids).update(status=EntryStatus.QUEUED, reprocess_run=run, reprocess_mode=mode.value, updated_at=at)
+            slices.queue(mine.within(ids), _among(ids), run=run, mode=mode, act=act, at=at)
             for ids in mine.id_ranges(moves.CHUNK)
         )
         if not taken:
             transaction.set_rollback(True)  # nothing left to do: no run either
             return None, 0
-        queued = DLQEntry.objects.filter(reprocess_run=run, status=EntryStatus.QUEUED)
-        moves.check_events(moves.write_events(queued, kind=EventKind.QUEUED, act=act, at=at, run=run), taken)
         return run, taken
 
     return moves.in_transaction(work)
@@ -155,18 +152,11 @@ def discard(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str,
 
 
 def _discard_slice(chosen: DLQEntryQuerySet, ids: range, act: Act) -> int:
-    """Entries, events, group counters and the ledger's hold, all or nothing."""
+    return moves.in_transaction(lambda at: slices.discard(chosen.within(ids), _among(ids), act=act, at=at))
 
-    def work(at: datetime) -> int:
-        part = chosen.within(ids)
-        moves.lock_groups(part)
-        taken = part.update(
-            status=EntryStatus.DISCARDED, closed_at=at, closed_by=act.by, close_reason=act.reason, updated_at=at
-        )
-        _book(ids, EntryStatus.DISCARDED, EventKind.DISCARDED, taken=taken, act=act, at=at)
-        return taken
 
-    return moves.in_transaction(work)
+def _among(ids: range) -> DLQEntryQuerySet:
+    return DLQEntry.objects.all().within(ids)
 
 
 def reopen(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str = "", door: Door) -> ActResult:
@@ -177,54 +167,22 @@ def reopen(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str =
     left_out = Counter[str]()
     total = chosen.count()
     taken = 0
-    for ids in discarded.id_ranges(_REOPEN_CHUNK):
+    for ids in discarded.id_ranges(slices.REOPEN_SIZE):
         try:
-            moved, rivalled, overtaken = _reopen_slice(discarded, ids, act)
+            moved = _reopen_slice(discarded, ids, act)
         except IntegrityError:
             raise ActRefusedError(
                 "A run has just refused one of these rows again, so that it has a newer dead letter now. Reload and try again."
             ) from None
-        taken += moved
-        left_out[RIVAL] += rivalled
-        left_out[OVERTAKEN] += overtaken
+        taken += moved.taken
+        left_out[RIVAL] += len(moved.rivalled)
+        left_out[OVERTAKEN] += len(moved.overtaken)
     left_out[NOT_DISCARDED] += total - taken - left_out[RIVAL] - left_out[OVERTAKEN]
     return ActResult(taken, _reasons(left_out))
 
 
-def _reopen_slice(discarded: DLQEntryQuerySet, ids: range, act: Act) -> tuple[int, int, int]:
-    """(reopened, left out because of a rival, left out because newer data was delivered)."""
-
-    def work(at: datetime) -> tuple[int, int, int]:
-        part = discarded.within(ids)
-        moves.lock_groups(part)
-        rows = list(part.values_list("pk", "sync_id", "row_key"))
-        newest: dict[tuple[int, str], int] = {}
-        blocked: set[tuple[int, str]] = set()
-        rivals = DLQEntry.objects.of_rows([key for _pk, _sync, key in rows])
-        for pk, sync_id, key, status in rivals.values_list("pk", "sync_id", "row_key", "status"):
-            if status in LIVE:
-                blocked.add((sync_id, key))
-            newest[sync_id, key] = max(pk, newest.get((sync_id, key), 0))
-        free = [pk for pk, sync_id, key in rows if (sync_id, key) not in blocked and newest.get((sync_id, key)) == pk]
-        overtaken = set(part.filter(pk__in=free).filter(moves.is_overtaken()).values_list("pk", flat=True))
-        taken = part.filter(pk__in=[pk for pk in free if pk not in overtaken]).update(
-            status=EntryStatus.OPEN, closed_at=None, closed_by=None, close_reason="", updated_at=at
-        )
-        _book(ids, EntryStatus.OPEN, EventKind.REOPENED, taken=taken, act=act, at=at)
-        return taken, len(rows) - len(free), len(overtaken)
-
-    return moves.in_transaction(work)
-
-
-def _book(ids: range, status: EntryStatus, kind: EventKind, *, taken: int, act: Act, at: datetime) -> None:
-    """What goes with entries that were closed or reopened in this transaction."""
-    if not taken:
-        return
-    is_closing = status == EntryStatus.DISCARDED
-    moved = moves.stamped(ids, at=at, status=status)
-    moves.check_events(moves.write_events(moved, kind=kind, act=act, at=at), taken)
-    moves.shift_open_counts(moved, sign=-1 if is_closing else 1)
-    moves.hold_in_ledger(moved, is_permanent=is_closing)
+def _reopen_slice(discarded: DLQEntryQuerySet, ids: range, act: Act) -> slices.Reopened:
+    return moves.in_transaction(lambda at: slices.reopen(discarded.within(ids), _among(ids), act=act, at=at))
 
 
 def assign(entries: models.QuerySet[DLQEntry], *, owner: User | None, by: User | None, door: Door) -> int:
@@ -234,13 +192,7 @@ def assign(entries: models.QuerySet[DLQEntry], *, owner: User | None, by: User |
     others = chosen.exclude(owner=owner) if owner else chosen.filter(owner__isnull=False)
 
     def part(ids: range) -> int:
-        def work(at: datetime) -> int:
-            taken = others.within(ids).update(owner=owner, updated_at=at)
-            moved = DLQEntry.objects.all().within(ids).filter(updated_at=at, owner=owner)
-            moves.check_events(moves.write_events(moved, kind=EventKind.ASSIGNED, act=act, at=at), taken)
-            return taken
-
-        return moves.in_transaction(work)
+        return moves.in_transaction(lambda at: slices.assign(others.within(ids), _among(ids), owner=owner, act=act, at=at))
 
     return sum(part(ids) for ids in others.id_ranges(moves.CHUNK))
 

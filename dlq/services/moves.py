@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import OperationalError, connection, models, transaction
-from django.db.models import Count, Exists, F, OuterRef, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, F, OuterRef
 from django.utils import timezone
 
-from dlq.choices import Door, EntryStatus, EventKind
+from dlq.choices import Door, EventKind
 from dlq.models import DLQEntry, DLQEvent, ErrorGroup
 from dlq.querysets import DLQEntryQuerySet
 from syncs.errors import RedriveError
@@ -97,10 +96,6 @@ def lock_groups(entries: DLQEntryQuerySet) -> None:
         pass
 
 
-def stamped(ids: range, *, at: datetime, status: EntryStatus) -> DLQEntryQuerySet:
-    return DLQEntry.objects.all().within(ids).filter(updated_at=at, status=status)
-
-
 def write_events(entries: DLQEntryQuerySet, *, kind: EventKind, act: Act, at: datetime, run: Run | None = None) -> int:
     """One event for each entry, by one INSERT ... SELECT. Returns how many."""
     values: dict[str, Any] = {
@@ -120,10 +115,10 @@ def write_events(entries: DLQEntryQuerySet, *, kind: EventKind, act: Act, at: da
     quote = connection.ops.quote_name
     statement = (
         f"INSERT INTO {quote(DLQEvent._meta.db_table)} (entry_id, {columns}) "  # noqa: S608 - names only, values are parameters
-        f"SELECT id, {places} FROM {quote(DLQEntry._meta.db_table)} WHERE id IN ({chosen})"
+        f"WITH chosen(id) AS ({chosen}) SELECT id, {places} FROM chosen"
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*prepared, *params])
+        cursor.execute(statement, [*params, *prepared])
         return int(cursor.rowcount)
 
 
@@ -139,10 +134,9 @@ def check_events(written: int, moved: int) -> None:
 
 def shift_open_counts(entries: DLQEntryQuerySet, *, sign: int) -> None:
     """Raise (+1) or lower (-1) each group's ``open_count`` by its share of the entries."""
-    share = entries.order_by().filter(group=OuterRef("pk")).values("group_id").annotate(share=Count("pk")).values("share")[:1]
-    ErrorGroup.objects.filter(pk__in=entries.order_by().values("group_id")).update(
-        open_count=F("open_count") + sign * Coalesce(Subquery(share), 0)
-    )
+    shares = entries.order_by().values("group_id").annotate(share=Count("pk")).values_list("group_id", "share")
+    for group_id, share in sorted(shares):
+        ErrorGroup.objects.filter(pk=group_id).update(open_count=F("open_count") + sign * share)
 
 
 def is_overtaken() -> Exists:

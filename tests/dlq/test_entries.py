@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dlq.choices import Door, EntryStatus, EventKind, ReprocessMode
 from dlq.models import DLQEntry, DLQEvent, ErrorGroup
-from dlq.services import entries, groups, moves
+from dlq.services import entries, groups, moves, slices
 from dlq.services.entries import ActRefusedError
 from syncs.choices import RunStatus, Trigger
 from syncs.models import DeliveredRow, Run, Sync
@@ -152,7 +152,7 @@ def test_many_entries_take_few_statements(ana: User, act: str) -> None:
 
 def test_acts_in_several_slices_take_each_entry_once(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moves, "CHUNK", 7)
-    monkeypatch.setattr(entries, "_REOPEN_CHUNK", 7)
+    monkeypatch.setattr(slices, "REOPEN_SIZE", 7)
     run = make_run(make_sync())
     group = make_group(run.sync)
     make_entries(50, run, group)

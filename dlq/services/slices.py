@@ -1,0 +1,95 @@
+"""The acts on one slice of entries, inside a transaction: entries, events, group counters and the ledger's hold together.
+
+``part`` is what to act on, conditions included; ``among`` is all that the slice may hold. Among these, the stamp ``at`` names
+the entries that were moved. Small acts and bulk operations share these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from dlq.choices import LIVE, EntryStatus, EventKind, ReprocessMode
+from dlq.models import DLQEntry
+from dlq.querysets import DLQEntryQuerySet
+from dlq.services import moves
+from dlq.services.moves import Act
+from syncs.models import Run
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+REOPEN_SIZE = 900  # row keys a statement: below SQLite's limit on parameters
+
+
+def queue(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, run: Run, mode: ReprocessMode, act: Act, at: datetime) -> int:
+    """Let these entries wait for a reprocess run. Returns how many do."""
+    taken = part.update(status=EntryStatus.QUEUED, reprocess_run=run, reprocess_mode=mode.value, updated_at=at)
+    if taken:
+        moved = among.filter(updated_at=at, status=EntryStatus.QUEUED, reprocess_run=run)
+        moves.check_events(moves.write_events(moved, kind=EventKind.QUEUED, act=act, at=at, run=run), taken)
+    return taken
+
+
+def discard(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, act: Act, at: datetime) -> int:
+    """Close the open ones for good. Returns how many were."""
+    mine = part.open()
+    moves.lock_groups(mine)
+    taken = mine.update(status=EntryStatus.DISCARDED, closed_at=at, closed_by=act.by, close_reason=act.reason, updated_at=at)
+    _book(among, EntryStatus.DISCARDED, EventKind.DISCARDED, taken=taken, act=act, at=at)
+    return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """``rivalled``: entries whose row has another live, or later discarded, one. ``overtaken``: newer data was delivered."""
+
+    taken: int
+    rivalled: Sequence[int] = ()
+    overtaken: Sequence[int] = ()
+
+
+def reopen(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, act: Act, at: datetime) -> Reopened:
+    """Undo the discard of at most ``REOPEN_SIZE`` entries. Raises ``IntegrityError`` when a run refuses one of the rows anew
+    at the same moment."""
+    mine = part.filter(status=EntryStatus.DISCARDED)
+    moves.lock_groups(mine)
+    rows = list(mine.values_list("pk", "sync_id", "row_key"))
+    newest: dict[tuple[int, str], int] = {}
+    blocked: set[tuple[int, str]] = set()
+    rivals = DLQEntry.objects.of_rows([key for _pk, _sync, key in rows])
+    for pk, sync_id, key, status in rivals.values_list("pk", "sync_id", "row_key", "status"):
+        if status in LIVE:
+            blocked.add((sync_id, key))
+        newest[sync_id, key] = max(pk, newest.get((sync_id, key), 0))
+    free = [pk for pk, sync_id, key in rows if (sync_id, key) not in blocked and newest.get((sync_id, key)) == pk]
+    overtaken = set(DLQEntry.objects.filter(pk__in=free).filter(moves.is_overtaken()).values_list("pk", flat=True))
+    taken = mine.filter(pk__in=[pk for pk in free if pk not in overtaken]).update(
+        status=EntryStatus.OPEN, closed_at=None, closed_by=None, close_reason="", updated_at=at
+    )
+    _book(among, EntryStatus.OPEN, EventKind.REOPENED, taken=taken, act=act, at=at)
+    kept = set(free)
+    return Reopened(taken, [pk for pk, _sync, _key in rows if pk not in kept], sorted(overtaken))
+
+
+def assign(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, owner: User | None, act: Act, at: datetime) -> int:
+    """Give those an owner, or none, that have another. Returns how many changed hands."""
+    others = part.exclude(owner=owner) if owner else part.filter(owner__isnull=False)
+    taken = others.update(owner=owner, updated_at=at)
+    if taken:
+        moved = among.filter(updated_at=at, owner=owner)
+        moves.check_events(moves.write_events(moved, kind=EventKind.ASSIGNED, act=act, at=at), taken)
+    return taken
+
+
+def _book(among: DLQEntryQuerySet, status: EntryStatus, kind: EventKind, *, taken: int, act: Act, at: datetime) -> None:
+    """What goes with entries that were closed or reopened in this transaction."""
+    if not taken:
+        return
+    is_closing = status == EntryStatus.DISCARDED
+    moved = among.filter(updated_at=at, status=status)
+    moves.check_events(moves.write_events(moved, kind=kind, act=act, at=at), taken)
+    moves.shift_open_counts(moved, sign=-1 if is_closing else 1)
+    moves.hold_in_ledger(moved, is_permanent=is_closing)
