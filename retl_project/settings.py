@@ -194,6 +194,14 @@ IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "import"
 IMPORT_EXPORT_CHUNK_SIZE = 2000
 
 # --- Redrive's own knobs.
+_MASKED_FIELDS = [
+    *("email", "e mail", "mail address", "phone", "telephone", "mobile", "cell", "fax", "whatsapp"),
+    *("first name", "last name", "middle name", "full name", "given name", "family name", "maiden name", "surname"),
+    *("name first", "name last", "name given", "name family", "contact name", "fname", "lname"),
+    *("address", "street", "zip", "postal code", "postcode", "birth", "dob", "passport", "ssn", "social security"),
+    *("iban", "bic", "account number", "card", "cvv", "cvc", "tax id", "national id", "ip"),
+    *("token", "password", "passwd", "secret", "api key", "access key", "private key"),
+]
 RETL: dict[str, Any] = {
     "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
     "REJECTED_ROW_SINK": "dlq.sink.DLQSink",
@@ -206,6 +214,12 @@ RETL: dict[str, Any] = {
     "MAX_CRASHES": 3,
     "ATTEMPTS_KEPT_PER_STEP": 20,
     "SHORT_RUN_ROWS": 200,
+    # Exports: files of dead letters. Where web and worker processes run on several machines, they must share the folder.
+    "EXPORT_DIR": env.str("RETL_EXPORT_DIR", default=str(VAR_DIR / "exports")),
+    "EXPORT_DAYS": env.int("RETL_EXPORT_DAYS", default=7),
+    "EXPORT_STREAM_ROWS": 10_000,  # up to so many are downloaded at once; more are written in the background
+    # Words in names of fields whose values are masked in exports and evidence bundles; docs/exports.md says how they match.
+    "MASKED_FIELDS": tuple(env.list("RETL_MASKED_FIELDS", default=_MASKED_FIELDS)),
 }
 
 LOGGING = {
