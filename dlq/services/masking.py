@@ -31,6 +31,7 @@ _LABELS = ("name", "property", "field", "key", "label", "column")  # {"name": "p
 _EMAILS = re.compile(r"[\w.+!#$&'*/=?^`{|}~-]{1,64}(?:@|%40)(?=[\w.-]*\w)[\w.-]{1,255}", re.I)
 _DIGITS = re.compile(r"(?<![\w.])\+?\d(?:[ ().\/-]{0,2}\d){6,18}(?!\w)")
 _IBANS = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_NO_DIGIT = re.compile(r"[^0-9]+")
 
 Pairs = dict[str, str]  # value -> its mask
 
@@ -107,16 +108,17 @@ class Masker:
             waiting.append((value, name, is_hidden))
         elif is_hidden and value is not None and not isinstance(value, bool) and value != "":
             text = documents.cell(value)
-            pairs[text] = container[place] = self.value(text, name)
+            mask = pairs.get(text) or self.value(text, name)  # the same value under two names has one mask
+            pairs[text] = container[place] = mask
         elif type(value) is str and ("@" in value or "%40" in value):
             container[place] = _EMAILS.sub(_email_of, value)
 
     def _replace_in(self, document: Document, pairs: Pairs) -> None:
         """The hidden values again under other names, in one document."""
         is_many = len(pairs) > _VALUES_CAP  # then only values that are equal as a whole
-        compact = {} if is_many else _compact(pairs)
         lowered = _text(document).lower()
-        if not is_many and not compact and not any(form in lowered for value in pairs for form in _forms(value, lowered)):
+        present, compact = ({}, {}) if is_many else (_present(pairs, lowered), _compact(pairs))
+        if not is_many and not present and not any(digits in lowered for digits in compact):
             return
         waiting: list[Any] = [top := {"": document.value}]
         while waiting:
@@ -131,7 +133,7 @@ class Masker:
                     mask = pairs.get(text) or (_number(text, compact) if len(text) >= 7 else text)
                     container[place] = value if mask == text else mask
                 else:
-                    container[place] = _replaced(value, pairs)
+                    container[place] = _replaced(value, present)
         document.value = top[""]
 
 
@@ -150,9 +152,14 @@ def mask_texts(texts: Mapping[str, str], pairs: Pairs) -> dict[str, str]:
         return {name: text and f"{HIDDEN} ({len(text):,} characters)" for name, text in texts.items()}
     cut = {name: text if len(text) <= TEXT_CAP else f"{text[:TEXT_CAP]}…" for name, text in texts.items()}
     joined = "\0".join(cut.values()).lower()
-    present = {value: mask for value, mask in pairs.items() if any(form in joined for form in _forms(value, joined))}
-    compact = _compact(pairs)
+    present, compact = _present(pairs, joined), _compact(pairs)
     return {name: _generic(_replaced(text, present), compact) for name, text in cut.items()}
+
+
+def _present(pairs: Pairs, lowered: str) -> Pairs:
+    """Those that occur in this text, longest first, so that a part of a value does not spoil the whole of it."""
+    found = [pair for pair in pairs.items() if any(form in lowered for form in _forms(pair[0], lowered))]
+    return dict(sorted(found, key=lambda pair: -len(pair[0])))
 
 
 def _compact(pairs: Pairs) -> Pairs:
@@ -196,7 +203,7 @@ def _is_iban(text: str) -> bool:
 
 
 def _digits(text: str) -> str:
-    return "".join(character for character in text[:60] if character.isascii() and character.isdigit())
+    return _NO_DIGIT.sub("", text[:60])
 
 
 def _forms(value: str, lowered: str) -> Iterator[str]:
@@ -204,13 +211,13 @@ def _forms(value: str, lowered: str) -> Iterator[str]:
     start = value[:_PREFIX]
     if len(start) < 2:
         return
-    yield (low := start.lower())
-    if low.isascii() and low.isalnum():
+    yield start.lower()
+    if start.isascii() and start.isalnum():
         return
     if "\\" in lowered:
         yield documents.quoted(start)[1:-1].lower()
         yield _escaped(start)
-    if "%" in lowered or "+" in lowered:
+    if "%" in lowered or (" " in start and "+" in lowered):
         encoded = start.encode("utf-8", "surrogatepass")
         yield from (quote(encoded, safe="").lower(), quote(encoded).lower(), quote_plus(encoded).lower())
     if "&" in lowered:
@@ -222,14 +229,11 @@ def _escaped(text: str) -> str:
 
 
 def _replaced(text: str, pairs: Pairs) -> str:
-    """Longest values first, so that a part of a value does not spoil the whole of it."""
-    if not pairs or not text:
-        return text
-    for value in sorted(pairs, key=len, reverse=True):
-        lowered = text.lower()
+    lowered = text.lower() if pairs else ""
+    for value, mask in pairs.items():
         for form in _forms(value, lowered):
             if form in lowered:
-                text = _without(text, form, value, pairs[value])
+                text = _without(text, form, value, mask)
                 lowered = text.lower()
     return text
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 HIDDEN = "***"
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _SECRET_WORDS = ("card", "cvc", "cvv", "password", "passwd", "pin", "secret", "ssn", "token", "key")
 _CONTAINED = 5  # a pattern of at least so many letters is also found inside a name without word boundaries: ``homephone``
 _CACHE = 20_000
+_NO_DIGIT = re.compile(r"[^0-9]+")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
-_PHONE = re.compile(r"\+?[\d\s().\/-]{7,30}")
+_PHONE = re.compile(r"\+?[0-9\s().\/-]{7,30}")
 _IBAN = re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}")
 
 
@@ -60,6 +62,7 @@ class Names:
         return False
 
 
+@lru_cache(maxsize=_CACHE)
 def is_secret(name: str) -> bool:
     """A field whose values show nothing of themselves, not even their shape."""
     return any(word in _SECRET_WORDS for word in words(name))
@@ -70,9 +73,9 @@ def shape(value: str) -> str:
     text = value.strip()[:400]
     if "@" in text and _EMAIL.fullmatch(text):
         return email(text)
-    if _PHONE.fullmatch(text) and sum(character.isdigit() for character in text) >= 7:
+    if _PHONE.fullmatch(text) and len(digits := _NO_DIGIT.sub("", text)) >= 7:
         start = text[:3] if text.startswith("+") and text[1:3].isdigit() else ""
-        return f"{start}*****{_last_digits(text)}"
+        return f"{start}*****{digits[-2:]}"
     if _IBAN.fullmatch(text):
         return f"{text[:2]}*****{text[-2:]}"
     return HIDDEN
@@ -87,8 +90,3 @@ def email(text: str) -> str:
 
 def _first(text: str) -> str:
     return text[0].lower() if text and text[0].isascii() and text[0].isalnum() else ""
-
-
-def _last_digits(text: str) -> str:
-    digits = [character for character in text if character.isdigit()]
-    return "".join(digits[-2:])
