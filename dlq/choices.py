@@ -50,6 +50,10 @@ class ReprocessMode(StrEnum):
     EDITED = "edited"  # the payload as somebody corrected it
 
 
+# What a reprocess run does for rows that have left the warehouse; beside the modes, because it sends nothing of the entry.
+DELETE_BY_KEY = "delete"
+
+
 class Door(StrEnum):
     """Where an act came from."""
 

@@ -12,11 +12,13 @@ from typing import Any
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
 from django.utils import timezone
 
-from dlq.choices import LIVE, Door, EntryStatus, EventKind, GroupState, ReprocessMode
+from dlq.choices import DELETE_BY_KEY, LIVE, Door, EntryStatus, EventKind, GroupState, ReprocessMode, RowState
 from dlq.fingerprint import fingerprint, masked
 from dlq.models import DLQEntry, DLQEvent, ErrorGroup
+from dlq.services import edits, overtaken
+from syncs.choices import Trigger
 from syncs.engine.hashing import row_json
-from syncs.engine.ports import Rejected, chunked
+from syncs.engine.ports import Ready, Rejected, chunked
 from syncs.errors import ErrorType
 from syncs.models import DeliveredRow, Run
 from syncs.records import Operation
@@ -50,11 +52,13 @@ class DLQSink:
             if key not in known
         ]
         DLQEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
-        again = []
         for key, entry in known.items():
             self._refresh(entry, rows[key], group_ids[marks[key]], marks[key], columns, now)
-            again.append(entry)
-        DLQEntry.objects.bulk_update(again, _REFRESHED, batch_size=_CHUNK // 10)
+        again = list(known.values())
+        kept = {entry.pk for key, entry in known.items() if self._keeps_row(rows[key])}
+        read = [entry for entry in again if entry.pk not in kept]
+        DLQEntry.objects.bulk_update(read, [*_REFRESHED, *_OF_THE_ROW], batch_size=_CHUNK // 10)
+        DLQEntry.objects.bulk_update([entry for entry in again if entry.pk in kept], _REFRESHED, batch_size=_CHUNK // 10)
         self._count(fresh, now)
         self._write_events(fresh + again, now)
 
@@ -138,7 +142,9 @@ class DLQSink:
         entry.response_excerpt = _clean(error.excerpt)
         entry.request_id = _clean(item.request_id)[:120]
         entry.operation = item.operation.value
-        entry.source_row = row_json(columns, item.row) if item.row else ""
+        if not self._keeps_row(item):
+            entry.source_row = row_json(columns, item.row) if item.row else ""
+            entry.row_state, entry.row_checked_at = RowState.UNKNOWN, None
         entry.payload = item.record.body.decode() if item.record else ""
         entry.content_hash = item.content_hash
         entry.run_id = self._run.pk
@@ -148,6 +154,10 @@ class DLQSink:
         entry.updated_at = now
         entry.reprocess_run_id = None
         entry.reprocess_mode = ""
+
+    def _keeps_row(self, item: Rejected) -> bool:
+        """A payload that was sent as it is: the row that was read before still stands."""
+        return not item.row and self._run.trigger == Trigger.REPROCESS
 
     def _count(self, fresh: Sequence[DLQEntry], now: datetime) -> None:
         shares: dict[int, int] = {}
@@ -244,6 +254,7 @@ class DLQSink:
             ],
             batch_size=_CHUNK // 10,
         )
+        edits.put_back(self._run, waiting)
         waiting.update(status=EntryStatus.OPEN, reprocess_run=None, reprocess_mode="", updated_at=now)
         if is_complete:
             self._close_absent_invalid_keys()
@@ -260,9 +271,10 @@ class DLQSink:
 
 _REFRESHED = [
     "status", "group", "fingerprint", "error_type", "error_code", "field", "message", "is_permanent", "http_status",
-    "response_excerpt", "request_id", "operation", "source_row", "payload", "content_hash", "run", "version", "step_number",
-    "attempt_count", "failure_count", "last_failed_at", "updated_at", "reprocess_run", "reprocess_mode",
+    "response_excerpt", "request_id", "operation", "payload", "content_hash", "run", "version", "step_number", "attempt_count",
+    "failure_count", "last_failed_at", "updated_at", "reprocess_run", "reprocess_mode",
 ]  # fmt: skip
+_OF_THE_ROW = ["source_row", "row_state", "row_checked_at"]
 
 
 def _clean(text: str) -> str:
@@ -275,6 +287,7 @@ class EntrySelection:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self.reads_warehouse = run.options.get("mode") not in (ReprocessMode.PAYLOAD, ReprocessMode.EDITED)
 
     def _waiting(self) -> Any:
         return DLQEntry.objects.filter(
@@ -292,11 +305,35 @@ class EntrySelection:
 
     def stored(self) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
         for entries in self._walk(ReprocessMode.STORED):
+            fresh = self._not_overtaken(entries)
             # A delete has no row to send: the warehouse had none any more when it was refused.
-            self.gone([entry.row_key for entry in entries if not entry.source_row])
-            yield [(entry.row_key, entry.source_values) for entry in entries if entry.source_row]
+            with_row = [entry for entry in fresh if entry.source_row and entry.operation != Operation.DELETE]
+            self.gone([entry.row_key for entry in fresh if entry not in with_row])
+            yield [(entry.row_key, entry.source_values) for entry in with_row]
 
-    def _mine(self, mode: ReprocessMode) -> Any:
+    def ready(self) -> Iterator[list[Ready]]:
+        """Payloads as they were sent, and corrected ones. The ledger is credited with what the warehouse row gave."""
+        for entries in self._walk(ReprocessMode.PAYLOAD):
+            yield [_ready(entry, entry.payload) for entry in self._not_overtaken(entries) if entry.payload]
+        for entries in self._walk(ReprocessMode.EDITED):
+            fresh = self._not_overtaken(entries)
+            bodies = edits.bodies(self._run, [entry.pk for entry in fresh])
+            yield [_ready(entry, bodies[entry.pk]) for entry in fresh if entry.pk in bodies]
+
+    def deletes(self) -> Iterator[list[str]]:
+        for entries in self._walk(DELETE_BY_KEY):
+            yield [entry.row_key for entry in entries]
+
+    def back(self, keys: Sequence[str]) -> None:
+        """The warehouse has these rows again, so they are not deleted; their entries are open for a decision."""
+        overtaken.give_back(self._waiting().filter(row_key__in=keys), run=self._run)
+
+    def _not_overtaken(self, entries: list[DLQEntry]) -> list[DLQEntry]:
+        """Stored content is never sent over newer data; entries of rows that were delivered meanwhile are closed instead."""
+        closed = overtaken.supersede([entry.pk for entry in entries if entry.is_live], run=self._run)
+        return [entry for entry in entries if entry.pk not in closed]
+
+    def _mine(self, mode: str) -> Any:
         """What waits; and once the run was interrupted, also what it settled before: the ledger credits those rows to it, so
         that its counts are whole."""
         waiting = Q(reprocess_run_id=self._run.pk, reprocess_mode=mode, status__in=(EntryStatus.QUEUED, EntryStatus.INFLIGHT))
@@ -306,7 +343,7 @@ class EntrySelection:
             waiting |= settled & Q(Exists(ours))  # no later run has written the row since
         return DLQEntry.objects.filter(waiting).order_by("pk")
 
-    def _walk(self, mode: ReprocessMode) -> Iterator[list[DLQEntry]]:
+    def _walk(self, mode: str) -> Iterator[list[DLQEntry]]:
         after = 0
         mine = self._mine(mode)
         last = mine.aggregate(last=Max("pk"))["last"] or 0
@@ -338,6 +375,12 @@ class EntrySelection:
                     for pk in entries
                 ]
             )
+            now = timezone.now()
             DLQEntry.objects.filter(pk__in=entries).update(
-                status=EntryStatus.OPEN, reprocess_run=None, reprocess_mode="", updated_at=timezone.now()
-            )
+                status=EntryStatus.OPEN, reprocess_run=None, reprocess_mode="", row_state=RowState.GONE, row_checked_at=now,
+                updated_at=now,
+            )  # fmt: skip
+
+
+def _ready(entry: DLQEntry, body: str) -> Ready:
+    return Ready(entry.row_key, Operation(entry.operation), body, entry.content_hash)

@@ -22,7 +22,10 @@ from syncs.models import FieldMapping, Run
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["FieldDiff", "checked", "diff", "has_ready", "pretty", "put_back", "ready", "save", "standing", "use", "withdraw"]
+__all__ = [
+    "FieldDiff", "bodies", "checked", "diff", "has_ready", "is_current", "pretty", "put_back", "ready", "save", "standing", "use",
+    "withdraw",
+]  # fmt: skip
 
 NOTHING_SENT = (
     "Nothing was sent of this row, so there is no payload to correct. Correct the value in the warehouse or the mapping, "
@@ -154,6 +157,12 @@ def use(run: Run, queued: models.QuerySet[DLQEntry]) -> None:
     PayloadEdit.objects.filter(entry__in=queued.order_by().values("pk"), state=EditState.READY).update(
         state=EditState.USED, used_run=run
     )
+
+
+def bodies(run: Run, ids: Sequence[int]) -> dict[int, str]:
+    """Entry id -> the corrected payload that goes with this run."""
+    mine = PayloadEdit.objects.filter(entry_id__in=ids, used_run=run, state=EditState.USED)
+    return dict(mine.values_list("entry_id", "payload"))
 
 
 def put_back(run: Run, waiting: models.QuerySet[DLQEntry]) -> None:

@@ -6,7 +6,7 @@ results of finished batches together with the intents of the next ones. Nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from syncs.choices import StepStatus, SyncMode
@@ -26,11 +26,13 @@ from syncs.engine.ports import (
     Flag,
     Ledger,
     Mapper,
+    Ready,
     Recorder,
     Rejected,
     Rows,
     Send,
 )
+from syncs.engine.ready import ReadyReader
 from syncs.engine.recovery import SET_ASIDE_AFTER_CRASHES, Recovery, crashed, may_repeat, recovered_sendings, unanswered
 from syncs.engine.retry import AdaptiveConcurrency
 from syncs.engine.sending import Cutter, Sending, UploadStep, new_sending
@@ -74,6 +76,7 @@ class Pipeline:
         clock: Clock,
         random: Callable[[], float],
         counts: Counts | None = None,
+        ready: Iterable[list[Ready]] = (),
     ) -> None:
         self._plan = plan
         self._ledger = ledger
@@ -81,6 +84,7 @@ class Pipeline:
         self._clock = clock
         self.counts = counts or Counts()  # a resumed run's: what its earlier workers did and this one cannot see
         self._reader = Reader(plan=plan, rows=rows, mapper=mapper, ledger=ledger, counts=self.counts)
+        self._ready = ReadyReader(plan=plan, chunks=ready, ledger=ledger, counts=self.counts)
         self._calls = Calls(destination, control, clock, threads=plan.concurrency, lease_margin=plan.lease_margin_seconds)
         self._concurrency = AdaptiveConcurrency(plan.concurrency)
         self._judge = Judge(plan, random=random, has_succeeded_since=lambda moment: self._last_success > moment)
@@ -147,6 +151,7 @@ class Pipeline:
     def _work(self) -> Iterator[Intake]:
         """Everything there is to send: the rows of the query, then what vanished from it."""
         yield from self._reader
+        yield from self._ready
         self._journal.end_query(StepStatus.SUCCEEDED)
         if self._plan.mode is SyncMode.MIRROR and self._plan.is_complete_read:
             self._check_delete_guard()
@@ -386,7 +391,7 @@ class Pipeline:
         self.counts.accepted += len(settlement.accepted)
         self.counts.created += settlement.created_count
         self.counts.updated += settlement.updated_count
-        if self._plan.mode in (SyncMode.DELETE, SyncMode.MIRROR):
+        if self._plan.is_forced or self._plan.mode in (SyncMode.DELETE, SyncMode.MIRROR):
             self.counts.deleted += sum(record.operation is Operation.DELETE for record in settlement.accepted)
 
     def _reject(self, rejected: list[Rejected]) -> None:

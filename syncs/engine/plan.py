@@ -30,6 +30,7 @@ class Plan:
     mode: SyncMode = SyncMode.UPSERT
     detection: Detection = Detection.CHANGED_ROWS
     key_fields: tuple[str, ...] = ()
+    operations: frozenset[Operation] = frozenset(Operation)  # those of the destination object
     idempotent: frozenset[Operation] = frozenset()
     batch_records: int = 100
     batch_bytes: int = 1_000_000

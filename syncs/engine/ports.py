@@ -213,8 +213,24 @@ class RejectedRowSink(Protocol):
         ...
 
 
+@dataclass(slots=True, frozen=True)
+class Ready:
+    """A row that goes out as it is, without being read and mapped.
+
+    ``body``: the payload as JSON text, sent byte for byte; "" deletes the row by its key. ``content_hash``: what the ledger is
+    credited with, or holds back: the hash of the payload that the warehouse row gave, whatever was corrected in it since.
+    """
+
+    key: str
+    operation: Operation
+    body: str
+    content_hash: int
+
+
 class ReprocessSelection(Protocol):
-    """The rows of a reprocess run."""
+    """The rows of a reprocess run. ``reads_warehouse``: False when all of them are ready as they are."""
+
+    reads_warehouse: bool
 
     def chunks(self) -> Iterator[list[str]]:
         """Row keys to read again from the warehouse."""
@@ -224,8 +240,20 @@ class ReprocessSelection(Protocol):
         """(row key, stored warehouse row) for entries that are to be sent as stored."""
         ...
 
+    def ready(self) -> Iterator[list[Ready]]:
+        """Payloads that are sent exactly as they are."""
+        ...
+
+    def deletes(self) -> Iterator[list[str]]:
+        """Row keys to delete at the destination, those that the warehouse still does not have."""
+        ...
+
     def gone(self, keys: Sequence[str]) -> None:
         """The warehouse has no row for these keys any more."""
+        ...
+
+    def back(self, keys: Sequence[str]) -> None:
+        """Keys that were to be deleted, but the warehouse has their rows again."""
         ...
 
 

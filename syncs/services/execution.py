@@ -7,7 +7,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,7 @@ from syncs.destinations.base import Destination
 from syncs.engine import mapping
 from syncs.engine.pipeline import Ending, Pipeline
 from syncs.engine.plan import Plan
-from syncs.engine.ports import Budget, Flag, RejectedRowSink, Rows
+from syncs.engine.ports import Budget, Flag, Mapper, RejectedRowSink, Rows
 from syncs.engine.retry import RetryPolicy
 from syncs.errors import ConfigError, FenceLostError, RedriveError
 from syncs.models import Connection, Run, Sync
@@ -37,6 +37,7 @@ from syncs.services.recorder import DatabaseRecorder, storable
 from syncs.sources.base import Source, SourceQuery
 
 log = logging.getLogger(__name__)
+_WITH_READY_ROWS = (row_sources.ReprocessRows, row_sources.ReadyRows)
 
 
 class SystemClock:
@@ -99,16 +100,14 @@ class _Execution:
         destination = self._open_destination(stack)
         reading = self._open_rows(source, stack)
         fields = [mapping.MappingField.from_snapshot(item) for item in self._snapshot["mappings"]]
-        problems = mapping.validate_mapping(fields, reading.rows.columns)
-        if problems:
-            raise ConfigError(problems[0].message, field=problems[0].field)
+        mapper = self._mapper(fields, reading.rows)
         plan = self._plan(destination, mapping.key_fields(fields), is_complete=reading.is_complete)
         self._control.concurrency = plan.concurrency
         ledger = DatabaseLedger(sync_id=self._sync.pk, run_id=self._run.pk)
         pipeline = Pipeline(
             plan=plan,
             rows=reading.rows,
-            mapper=mapping.compile_mapping(fields, reading.rows.columns),
+            mapper=mapper,
             destination=destination,
             ledger=ledger,
             recorder=self._recorder(plan, reading, ledger),
@@ -117,8 +116,17 @@ class _Execution:
             clock=self._clock,
             random=random.random,
             counts=carried_counts(self._run, plan.mode) if plan.is_resumed else None,
+            ready=reading.rows.ready() if isinstance(reading.rows, _WITH_READY_ROWS) else (),
         )
         return pipeline.run(), reading
+
+    def _mapper(self, fields: Sequence[mapping.MappingField], rows: Rows) -> Mapper:
+        if isinstance(rows, row_sources.ReadyRows):
+            return rows
+        problems = mapping.validate_mapping(fields, rows.columns)
+        if problems:
+            raise ConfigError(problems[0].message, field=problems[0].field)
+        return mapping.compile_mapping(fields, rows.columns)
 
     def _connection(self, role: str) -> Connection:
         """The one that the run's version names: the sync may have been pointed to another one since."""
@@ -133,7 +141,7 @@ class _Execution:
             run_id=self._run.pk,
             sync_id=self._sync.pk,
             fence=self._claim.fence,
-            mode=plan.mode,
+            forgets_deleted=plan.mode is not SyncMode.DELETE and (plan.is_forced or plan.mode is SyncMode.MIRROR),
             columns=reading.rows.columns,
             ledger=ledger,
             sink=self._sink,
@@ -170,7 +178,12 @@ class _Execution:
         query = SourceQuery(sql=snapshot["query"], key_columns=tuple(snapshot["key_columns"]))
         if self._run.trigger == Trigger.REPROCESS:
             selection = import_string(settings.RETL["REPROCESS_SELECTION"])(self._run)
-            return _Reading(row_sources.ReprocessRows(source, query, selection), is_complete=False, is_whole=False)
+            chosen: Rows = (
+                row_sources.ReprocessRows(source, query, selection)
+                if selection.reads_warehouse
+                else row_sources.ReadyRows(query.key_columns, selection)
+            )
+            return _Reading(chosen, is_complete=False, is_whole=False)
         if options.get("keys"):
             return _Reading(row_sources.KeyRows(source, query, list(options["keys"])), is_complete=False, is_whole=False)
         is_watermark = snapshot["detection"] == Detection.WATERMARK
@@ -202,6 +215,7 @@ class _Execution:
             mode=SyncMode(snapshot["mode"]),
             detection=Detection(snapshot["detection"]),
             key_fields=key_fields,
+            operations=limits.operations,
             idempotent=limits.idempotent,
             batch_records=min(snapshot["batch_records"] or limits.max_records, limits.max_records),
             batch_bytes=limits.max_bytes,

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError, connection, reset_querie
 from django.db.models import F, Field, Max
 from django.utils import timezone
 
-from syncs.choices import RunStatus, StepKind, StepStatus, SyncMode
+from syncs.choices import RunStatus, StepKind, StepStatus
 from syncs.engine.ports import Attempt, Clock, Commit, Control, Counts, RejectedRowSink, Send, StepUpdate
 from syncs.errors import FenceLostError
 from syncs.models import Run, Step
@@ -42,7 +42,7 @@ class DatabaseRecorder:
         run_id: int,
         sync_id: int,
         fence: int,
-        mode: SyncMode,
+        forgets_deleted: bool,
         columns: Sequence[str],
         ledger: DatabaseLedger,
         sink: RejectedRowSink,
@@ -53,7 +53,7 @@ class DatabaseRecorder:
         self._run_id = run_id
         self._sync_id = sync_id
         self._fence = fence
-        self._mode = mode
+        self._forgets_deleted = forgets_deleted  # of rows that left the warehouse; False: deleting is what the sync delivers
         self._columns = columns
         self._ledger = ledger
         self._sink = sink
@@ -188,7 +188,7 @@ class DatabaseRecorder:
             del kept[most // 2 : len(kept) - most // 2]
 
     def _write_ledger(self, commit: Commit) -> None:
-        if self._mode is SyncMode.MIRROR:
+        if self._forgets_deleted:
             self._ledger.forget(record.key for record in commit.accepted if record.operation is Operation.DELETE)
             self._ledger.accept(record for record in commit.accepted if record.operation is not Operation.DELETE)
         else:

@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from syncs.engine.hashing import row_key, split_key
-from syncs.engine.ports import ReprocessSelection, chunked
+from syncs.engine.ports import Ready, ReprocessSelection, chunked
 from syncs.errors import ConfigError
-from syncs.records import RowValues
+from syncs.records import Operation, RowError, RowValues
 from syncs.sources.base import RowStream, Source, SourceQuery
 
 CHUNK_ROWS = 1000
@@ -121,6 +121,35 @@ class ReprocessRows:
                 self._selection.gone(sorted(missing))
         for stored in self._selection.stored():
             yield [tuple(row.get(name) for name in self.columns) for _, row in stored]
+
+    def ready(self) -> Iterator[list[Ready]]:
+        """Payloads as they are, and deletes of the rows that the warehouse does not have at this moment either."""
+        yield from self._selection.ready()
+        indexes = [self.columns.index(name) for name in self._query.key_columns]
+        for keys in self._selection.deletes():
+            found = {row_key([row[i] for i in indexes]) for rows in rows_of_keys(self._source, self._query, keys) for row in rows}
+            back = [key for key in keys if key in found]
+            if back:
+                self._selection.back(back)
+            yield [Ready(key, Operation.DELETE, "", 0) for key in keys if key not in found]
+
+
+class ReadyRows:
+    """A reprocess that needs neither the warehouse nor the mapping: all its payloads are ready."""
+
+    def __init__(self, key_columns: Sequence[str], selection: ReprocessSelection) -> None:
+        self.columns = tuple(key_columns)
+        self._selection = selection
+
+    def __iter__(self) -> Iterator[list[RowValues]]:
+        return iter(())
+
+    def ready(self) -> Iterator[list[Ready]]:
+        return self._selection.ready()
+
+    def many(self, rows: Sequence[RowValues]) -> list[dict[str, Any] | RowError]:
+        """``engine.ports.Mapper``, never asked for a row."""
+        return []
 
 
 def watermark_to_json(value: Any, *, scope: str) -> dict[str, Any]:
