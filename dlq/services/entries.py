@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, models, transaction
 from django.db.models import Count
 
-from dlq.choices import LIVE, Door, EntryStatus, EventKind, ReprocessMode
+from dlq.choices import DELETE_BY_KEY, LIVE, Door, EntryStatus, EventKind, ReprocessMode
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import moves, slices
@@ -20,12 +21,23 @@ from dlq.services.moves import Act, ActRefusedError
 from syncs.choices import Trigger
 from syncs.errors import ErrorType, RedriveError
 from syncs.models import Run, Sync
-from syncs.services import runs
+from syncs.records import Operation
+from syncs.services import connections, runs
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["ActRefusedError", "ActResult", "LeftOut", "assign", "discard", "note", "reopen", "reprocess"]
+__all__ = [
+    "ActRefusedError",
+    "ActResult",
+    "LeftOut",
+    "assign",
+    "delete_at_destination",
+    "discard",
+    "note",
+    "reopen",
+    "reprocess",
+]
 
 NO_KEY = (
     "have no usable row key, so no row can be read by it: make the key unique and non-empty in the warehouse, "
@@ -35,8 +47,9 @@ BUSY = "are being reprocessed already"
 CLOSED = "are closed already"
 CHANGED = "were changed by somebody else in the meantime"
 RIVAL = "have a newer dead letter of the same row, which is the one to work on"
-OVERTAKEN = "were overtaken: a newer version of the row has been delivered since"
+OVERTAKEN = slices.OVERTAKEN
 NOT_DISCARDED = "are not discarded"
+SUPPORTED_MODES = tuple(ReprocessMode)
 _NOTE_MAX = 10_000
 
 
@@ -71,7 +84,27 @@ def reprocess(
     Raises ``ActRefusedError`` for a bad reason. A sync that takes no run is left out with its own sentence.
     """
     act = Act(by=by, door=door, reason=moves.checked_reason(reason, is_required=False), detail={"mode": mode.value})
-    chosen = moves.on_own_columns(entries)
+    return _send_again(moves.on_own_columns(entries), mode, act)
+
+
+def delete_at_destination(entries: models.QuerySet[DLQEntry], *, by: User | None, reason: str, door: Door) -> ActResult:
+    """For rows that have left the warehouse: request runs that delete them at the destination by their keys. A row that is in
+    the warehouse again by then is left alone. Raises ``ActRefusedError`` without a reason."""
+    act = Act(by=by, door=door, reason=moves.checked_reason(reason, is_required=True), detail={"mode": DELETE_BY_KEY})
+    return _send_again(moves.on_own_columns(entries), DELETE_BY_KEY, act)
+
+
+def can_delete(sync: Sync) -> bool:
+    """Whether the destination object has an operation to delete. Raises ``RedriveError`` for settings that cannot work."""
+    keys = list(sync.mappings.filter(is_key=True).values_list("destination_field", flat=True))
+    options = {"key_fields": keys, **(sync.destination_options or {})}
+    with closing(
+        connections.open_destination(sync.destination, object_name=sync.destination_object, options=options)
+    ) as opened:
+        return Operation.DELETE in opened.capabilities.operations
+
+
+def _send_again(chosen: DLQEntryQuerySet, mode: str, act: Act) -> ActResult:
     tally = _tally(chosen)
     left_out = Counter[str]()
     wanted = Counter[int]()
@@ -81,11 +114,15 @@ def reprocess(
             left_out[obstacle] += count
         else:
             wanted[sync_id] += count
+    _leave_out_unsendable(chosen.reprocessable(), mode, wanted, left_out)
     started: list[Run] = []
     taken = 0
-    for sync in Sync.objects.filter(pk__in=wanted).select_related("source", "destination", "current_version").order_by("pk"):
+    syncs = Sync.objects.filter(pk__in=[pk for pk, count in wanted.items() if count > 0])
+    for sync in syncs.select_related("source", "destination", "current_version").order_by("pk"):
         expected = wanted[sync.pk]
         try:
+            if mode == DELETE_BY_KEY and not can_delete(sync):
+                raise ActRefusedError(f"{sync.destination_object} has no operation to delete; remove the record there by hand.")
             run, count = _reprocess_sync(sync, chosen, expected=expected, mode=mode, act=act)
         except RedriveError as refusal:
             left_out[f"of {sync.name} cannot be reprocessed: {refusal}"] += expected
@@ -97,6 +134,17 @@ def reprocess(
     return ActResult(taken, _reasons(left_out), tuple(started))
 
 
+def _leave_out_unsendable(open_ones: DLQEntryQuerySet, mode: str, wanted: Counter[int], left_out: Counter[str]) -> None:
+    """Move what the mode cannot send from ``wanted`` (by sync) to ``left_out`` (by sentence)."""
+    rest = open_ones.order_by()
+    for sentence, condition in slices.obstacles(mode):
+        by_sync = rest.filter(condition).values("sync_id").annotate(count=Count("pk"))
+        for sync_id, count in by_sync.values_list("sync_id", "count"):
+            wanted[sync_id] -= count
+            left_out[sentence] += count
+        rest = rest.filter(~condition)
+
+
 def _why_not_reprocess(status: str, error_type: str) -> str:
     if status in (EntryStatus.QUEUED, EntryStatus.INFLIGHT):
         return BUSY
@@ -105,9 +153,7 @@ def _why_not_reprocess(status: str, error_type: str) -> str:
     return NO_KEY if error_type == ErrorType.INVALID_KEY else ""
 
 
-def _reprocess_sync(
-    sync: Sync, chosen: DLQEntryQuerySet, *, expected: int, mode: ReprocessMode, act: Act
-) -> tuple[Run | None, int]:
+def _reprocess_sync(sync: Sync, chosen: DLQEntryQuerySet, *, expected: int, mode: str, act: Act) -> tuple[Run | None, int]:
     """One run and its entries, in one transaction: no worker sees the run before all its entries are queued."""
 
     def work(at: datetime) -> tuple[Run | None, int]:
@@ -115,7 +161,7 @@ def _reprocess_sync(
             sync=sync,
             trigger=Trigger.REPROCESS,
             by=act.by,
-            options={"selection": "entries", "mode": mode.value},
+            options={"selection": "entries", "mode": str(mode)},
             detail=act.reason,
             is_short=expected <= settings.RETL["SHORT_RUN_ROWS"],
         )

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dlq.choices import LIVE, EntryStatus, EventKind, ReprocessMode
+from django.db.models import Q
+
+from dlq.choices import DELETE_BY_KEY, LIVE, EntryStatus, EventKind, ReprocessMode, RowState
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
-from dlq.services import moves
+from dlq.services import edits, moves
 from dlq.services.moves import Act
 from syncs.models import Run
 
@@ -24,12 +26,42 @@ if TYPE_CHECKING:
 REOPEN_SIZE = 900  # row keys a statement: below SQLite's limit on parameters
 
 
-def queue(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, run: Run, mode: ReprocessMode, act: Act, at: datetime) -> int:
-    """Let these entries wait for a reprocess run. Returns how many do."""
-    taken = part.update(status=EntryStatus.QUEUED, reprocess_run=run, reprocess_mode=mode.value, updated_at=at)
+NO_PAYLOAD = "were refused before anything was sent, so there is no payload to send again"
+NOT_GONE = "are not known to have left the warehouse: check their rows first"
+NO_EDIT = "have no correction that was made for their last failure"
+OVERTAKEN = "were overtaken: a newer version of the row has been delivered since"
+
+
+def obstacles(mode: str) -> list[tuple[str, Any]]:
+    """Why an open entry cannot be sent in this mode: (what follows the number of entries, condition); the first one counts."""
+    if mode == ReprocessMode.CURRENT:
+        return []
+    if mode == DELETE_BY_KEY:
+        return [(NOT_GONE, ~Q(row_state=RowState.GONE))]
+    found: list[tuple[str, Any]] = [(OVERTAKEN, moves.is_overtaken())]
+    if mode == ReprocessMode.PAYLOAD:
+        found.append((NO_PAYLOAD, Q(payload="")))
+    if mode == ReprocessMode.EDITED:
+        found.append((NO_EDIT, ~edits.has_ready()))
+    return found
+
+
+def sendable(part: DLQEntryQuerySet, mode: str) -> DLQEntryQuerySet:
+    """Those that nothing keeps from being sent in this mode."""
+    for _, condition in obstacles(mode):
+        part = part.filter(~condition)
+    return part
+
+
+def queue(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, run: Run, mode: str, act: Act, at: datetime) -> int:
+    """Let those of these entries wait for a reprocess run that can be sent in this mode. Returns how many do."""
+    mine = sendable(part, mode)
+    taken = mine.update(status=EntryStatus.QUEUED, reprocess_run=run, reprocess_mode=str(mode), updated_at=at)
     if taken:
         moved = among.filter(updated_at=at, status=EntryStatus.QUEUED, reprocess_run=run)
         moves.check_events(moves.write_events(moved, kind=EventKind.QUEUED, act=act, at=at, run=run), taken)
+        if mode == ReprocessMode.EDITED:
+            edits.use(run, moved)
     return taken
 
 
