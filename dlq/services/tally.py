@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from django.db import connection, transaction
 from django.db.models import Sum
 
+from dlq import triggers
 from dlq.models import EntryTally
 
 if TYPE_CHECKING:
@@ -74,3 +76,83 @@ def _lines() -> Iterator[_Line]:
     columns = ("sync_id", "status", "error_type", "http_status")
     lines = EntryTally.objects.order_by().values_list(*columns).annotate(entries=Sum("count")).exclude(entries=0)
     yield from lines.iterator(chunk_size=10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A line of the tally that did not agree with the entries."""
+
+    sync_id: int
+    status: str
+    error_type: str
+    http_status: int | None
+    tallied: int
+    entries: int
+
+    def __str__(self) -> str:
+        code = "no response" if self.http_status is None else f"response {self.http_status}"
+        return (
+            f"sync {self.sync_id}, {self.status}, {self.error_type}, {code}: tallied {self.tallied:,}, found {self.entries:,}"
+        )
+
+
+def fold(*, least: int = 300) -> int:
+    """Sum up the changes into one line each, once there are more than ``least`` lines. Returns how many lines went away.
+
+    Only PostgreSQL collects changes. Safe at any moment: one statement takes the lines that it sees and puts their sum in their
+    place; lines that are written meanwhile stay for the next time.
+    """
+    if connection.vendor != "postgresql" or EntryTally.objects.count() <= least:
+        return 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        if not _is_alone(cursor):
+            return 0
+        cursor.execute(_FOLD)
+        before, after = cursor.fetchone()
+        return int(before - after)
+
+
+def verify() -> list[Wrong]:
+    """Lines of the tally that disagree with the entries, from one statement, so also while others write. Reads the table."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WRONG)
+        return [Wrong(*row) for row in cursor.fetchall()]
+
+
+def repair() -> list[Wrong]:
+    """Put the tally right, and its triggers if they are not there. Returns what was wrong (nothing is the promise)."""
+    with transaction.atomic():
+        if not triggers.are_there(connection):
+            triggers.install(connection)
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])  # two repairs must not both correct
+                cursor.execute(_CORRECT)
+                wrong = [Wrong(*row) for row in cursor.fetchall()]
+            else:
+                wrong = verify()
+                triggers.fill(connection)
+        return wrong
+
+
+def _is_alone(cursor: Any) -> bool:
+    cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
+    return bool(cursor.fetchone()[0])
+
+
+_LOCK = 0x64_6C_71_74_61_6C_6C_79  # "dlqtally"
+_KEY = "sync_id, status, error_type, http_status"
+_WRONG = f"""
+    SELECT {_KEY}, sum(tallied) AS tallied, sum(entries) AS entries FROM (
+        SELECT {_KEY}, count AS tallied, 0 AS entries FROM dlq_entrytally
+        UNION ALL SELECT {_KEY}, 0, count(*) FROM dlq_dlqentry GROUP BY {_KEY}
+    ) AS both_sides GROUP BY {_KEY} HAVING sum(tallied) <> sum(entries) ORDER BY {_KEY}"""  # noqa: S608 - constants
+_CORRECT = f"""
+    WITH wrong AS ({_WRONG}), corrected AS (
+        INSERT INTO dlq_entrytally ({_KEY}, count) SELECT {_KEY}, entries - tallied FROM wrong
+    ) SELECT * FROM wrong"""  # noqa: S608 - constants
+_FOLD = f"""
+    WITH gone AS (DELETE FROM dlq_entrytally RETURNING {_KEY}, count), folded AS (
+        INSERT INTO dlq_entrytally ({_KEY}, count)
+        SELECT {_KEY}, sum(count) FROM gone GROUP BY {_KEY} HAVING sum(count) <> 0 RETURNING 1
+    ) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM folded)"""  # noqa: S608 - constants
