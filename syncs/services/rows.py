@@ -127,7 +127,9 @@ class ReprocessRows:
         yield from self._selection.ready()
         indexes = [self.columns.index(name) for name in self._query.key_columns]
         for keys in self._selection.deletes():
-            found = {row_key([row[i] for i in indexes]) for rows in rows_of_keys(self._source, self._query, keys) for row in rows}
+            found = {
+                row_key([row[i] for i in indexes]) for rows in rows_of_keys(self._source, self._query, keys) for row in rows
+            }
             back = [key for key in keys if key in found]
             if back:
                 self._selection.back(back)
