@@ -25,6 +25,7 @@ from syncs.models import Connection
 from syncs.secrets import SecretsError
 from syncs.sources import registry as sources
 from syncs.sources.base import Source
+from syncs.sources.settings import TIMEOUTS, number
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -133,11 +134,17 @@ def validate(connection: Connection) -> list[Issue]:
     return issues
 
 
-def open_source(connection: Connection) -> Source:
-    """Raises ``ConfigError`` where the settings cannot work. The caller closes it."""
+def open_source(connection: Connection, *, at_most_seconds: int | None = None) -> Source:
+    """Raises ``ConfigError`` where the settings cannot work. The caller closes it.
+
+    ``at_most_seconds``: while a person waits, neither connecting nor a statement may take longer, whatever the settings say.
+    """
     _refuse_role(connection, ConnectionRole.SOURCE)
+    config = dict(connection.config or {})
+    if at_most_seconds is not None:
+        config |= {field.name: min(number(config, field), at_most_seconds) for field in TIMEOUTS}
     try:
-        return sources.build(connection.kind, connection.config or {}, _secrets_of(connection))
+        return sources.build(connection.kind, config, _secrets_of(connection))
     except ImportError as error:
         raise _missing_package(connection, error) from error
 
