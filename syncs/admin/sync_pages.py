@@ -11,9 +11,9 @@ from django.urls import reverse
 
 from syncs.admin import acts
 from syncs.admin.address import run_url, sync_url
-from syncs.admin.version_diff import differences
 from syncs.choices import RunStatus, SyncStatus, labelled
 from syncs.console import charts, formats, links, words
+from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
 from syncs.models import Run, Sync, SyncVersion
 from syncs.services import overview, schedules
@@ -70,7 +70,7 @@ def version(self: SyncAdmin, request: HttpRequest, *, pk: int, number: int) -> H
         "version": found,
         "other": other,
         "settings": differences(found.snapshot, other.snapshot if other else None),
-        "mappings": differences(_by_field(found), _by_field(other) if other else None),
+        "mappings": differences(by_field(found.snapshot), by_field(other.snapshot) if other else None),
         "run_count": Run.objects.filter(version=found).count(),
     }
     return TemplateResponse(request, "admin/syncs/sync/version.html", context)
@@ -173,14 +173,3 @@ def _firings(sync: Sync) -> list[datetime]:
         return schedules.firings(sync, count=5)
     except RedriveError:  # the edit page says what is wrong with it; this page must show
         return []
-
-
-def _by_field(version: SyncVersion) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for line in version.snapshot.get("mappings", []):
-        source = {"column": line["column"], "template": line["template"]}.get(line["kind"], line["constant"])
-        extras = [line["type"], f"if empty: {line['on_null']}"]
-        extras += [word for word, flag in (("required", line["is_required"]), ("key", line["is_key"])) if flag]
-        extras += [formats.compact_json(line["options"])] if line["options"] else []
-        found[line["destination_field"]] = f"{line['kind']} {source} ({', '.join(extras)})"
-    return found

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from syncs.admin.form_fields import loose_text, loose_value
-from syncs.admin.version_diff import differences
 from syncs.console import charts, formats, words
+from syncs.console.version_diff import differences
 from syncs.models import Sync
 from syncs.templatetags.redrive import rd_flat
 

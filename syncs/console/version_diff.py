@@ -1,4 +1,4 @@
-"""Two snapshots side by side."""
+"""Two snapshots of a sync side by side."""
 
 from __future__ import annotations
 
@@ -36,6 +36,23 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> list[
         for name in names
         if name not in _APART
     ]
+
+
+def by_field(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """Destination field -> its line of the mapping in words; several lines of one list are joined."""
+    found: dict[str, Any] = {}
+    for line in snapshot.get("mappings", []):
+        name = line["destination_field"]
+        found[name] = f"{found[name]}\n{_line(line)}" if name in found else _line(line)
+    return found
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    source = {"column": line["column"], "template": line["template"]}.get(line["kind"], line["constant"])
+    extras = [line["type"], f"if empty: {line['on_null']}"]
+    extras += [word for word, flag in (("required", line["is_required"]), ("key", line["is_key"])) if flag]
+    extras += [compact_json(line["options"])] if line["options"] else []
+    return f"{line['kind']} {source} ({', '.join(extras)})"
 
 
 def _text(value: Any) -> str:
