@@ -9,13 +9,28 @@ from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
 from dlq import triggers
-from dlq.services import tally
-from syncs.signals import ticked
+from dlq.services import operations, tally
+from syncs.signals import idled, run_finished, ticked
 
 
 @receiver(ticked)
 def fold_tally(**_: Any) -> None:
     tally.fold()
+
+
+@receiver(ticked)
+def wake_operations(**_: Any) -> None:
+    operations.advance_due()
+
+
+@receiver(run_finished)
+def go_on_after_wave(run_id: int, **_: Any) -> None:
+    operations.on_run_finished(run_id)
+
+
+@receiver(idled)
+def advance_operations_here(**_: Any) -> bool:
+    return operations.advance_here()
 
 
 @receiver(post_migrate)

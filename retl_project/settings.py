@@ -214,6 +214,12 @@ RETL: dict[str, Any] = {
     "MAX_CRASHES": 3,
     "ATTEMPTS_KEPT_PER_STEP": 20,
     "SHORT_RUN_ROWS": 200,
+    # Bulk operations: rows of each wave of a reprocess, the last size repeats; and how long a discard can be undone as a whole.
+    "WAVE_SIZES": (1, 10, 100, 1_000, 10_000),
+    "UNDO_DAYS": 7,
+    # Confirming one: above so many dead letters their number must be typed, and a reprocess needs a reason too.
+    "TYPED_COUNT_ABOVE": 1_000,
+    "REASON_ABOVE": 500,
     # Exports: files of dead letters. Where web and worker processes run on several machines, they must share the folder.
     "EXPORT_DIR": env.str("RETL_EXPORT_DIR", default=str(VAR_DIR / "exports")),
     "EXPORT_DAYS": env.int("RETL_EXPORT_DAYS", default=7),

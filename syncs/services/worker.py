@@ -14,7 +14,7 @@ from syncs.models import Run
 from syncs.secrets import SecretsError
 from syncs.services import markers, runs, schedules
 from syncs.services.leases import DRAIN, Claim, draining_on_signals
-from syncs.signals import ticked
+from syncs.signals import idled, ticked
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +87,13 @@ def until_idle() -> int:
         while not DRAIN.is_set():
             runs.reap()
             claim = runs.claim(worker=worker_name())
-            if claim is None:
+            if claim is not None:
+                execute(claim)
+                done += 1
+            elif not _is_anything_left():
                 break
-            execute(claim)
-            done += 1
     return done
+
+
+def _is_anything_left() -> bool:
+    return any(answer is True for _receiver, answer in idled.send_robust(sender=Tick))

@@ -1,0 +1,121 @@
+"""What a page or the API shows of a bulk operation. A few short queries, however many members it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from dlq.choices import ItemOutcome
+from dlq.models import BulkItem, BulkOperation
+from dlq.querysets import HEAVY
+from dlq.services.operations.wave import Wave
+from syncs.models import Run
+
+ITEMS_PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``phase``: freezing (members are being inserted), acting, waiting (for a run, or for ``next_wave_at``), resting (paused
+    or halted), ending (cancelled or failed, the rest is being marked), over. ``percent``: 0 to 100. ``total``: members, or what
+    was confirmed while they are being inserted. ``counts``: members by outcome, zeros included; they add up to the members.
+    ``rate``: members a second since the start; ``eta_seconds``: at that rate. ``runs``: those of the last wave.
+    """
+
+    phase: str
+    percent: int
+    total: int
+    counts: dict[ItemOutcome, int]
+    rate: float | None
+    eta_seconds: int | None
+    wave_number: int
+    waves: list[Wave]
+    runs: list[Run]
+    next_wave_at: datetime | None
+
+    @property
+    def settled(self) -> int:
+        return sum(count for outcome, count in self.counts.items() if outcome not in (ItemOutcome.PENDING, ItemOutcome.SENT))
+
+
+def progress(operation: BulkOperation) -> Progress:
+    """Where the operation stands. At most one query beside the operation itself."""
+    waves = Wave.of(operation)
+    out = waves[-1] if waves and not waves[-1].ended_at else None
+    counts = _counts(operation, sent=out.sent if out else 0)
+    total = operation.member_count if operation.is_frozen or operation.is_over else operation.expected_count
+    rate = _rate(operation)
+    left = total - operation.settled_count
+    return Progress(
+        phase=_phase(operation, is_out=out is not None),
+        percent=_percent(operation, total),
+        total=total,
+        counts=counts,
+        rate=rate,
+        eta_seconds=round(left / rate) if rate and operation.is_frozen and not operation.is_over else None,
+        wave_number=operation.wave_number,
+        waves=waves,
+        runs=list(Run.objects.filter(pk__in=waves[-1].runs).select_related("sync").order_by("pk")) if waves else [],
+        next_wave_at=operation.next_wave_at,
+    )
+
+
+def _percent(operation: BulkOperation, total: int) -> int:
+    if operation.is_over:
+        return 100
+    return min(99, operation.settled_count * 100 // total) if total else 0
+
+
+def _counts(operation: BulkOperation, *, sent: int) -> dict[ItemOutcome, int]:
+    return {
+        ItemOutcome.PENDING: operation.member_count - operation.settled_count - sent,
+        ItemOutcome.SENT: sent,
+        ItemOutcome.DONE: operation.done_count,
+        ItemOutcome.REFUSED: operation.refused_count,
+        ItemOutcome.GONE: operation.gone_count,
+        ItemOutcome.LEFT_OUT: operation.left_out_count,
+        ItemOutcome.NOT_REACHED: operation.not_reached_count,
+    }
+
+
+def _phase(operation: BulkOperation, *, is_out: bool) -> str:
+    if operation.is_over:
+        return "over"
+    if operation.ends_as:
+        return "ending"
+    if operation.status in ("paused", "halted"):
+        return "resting"
+    if not operation.is_frozen:
+        return "freezing"
+    is_early = operation.next_wave_at is not None and operation.next_wave_at > timezone.now()
+    return "waiting" if is_out or is_early else "acting"
+
+
+def _rate(operation: BulkOperation) -> float | None:
+    if operation.started_at is None or operation.progress_at is None:
+        return None
+    seconds = (operation.progress_at - operation.started_at).total_seconds()
+    acted = operation.settled_count - operation.not_reached_count
+    return round(acted / seconds, 1) if seconds > 0 and acted else None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """``next_after``: pass it as ``after`` for the following page; None at the end."""
+
+    items: list[BulkItem]
+    next_after: int | None
+
+
+def items(
+    operation: BulkOperation, outcome: ItemOutcome | None = None, after: int | None = None, *, size: int = ITEMS_PER_PAGE
+) -> ItemPage:
+    """Members with their entries, its sync and the run that took them, in the order of the entries."""
+    chosen = BulkItem.objects.filter(operation=operation, pk__gt=after or 0).select_related("entry__sync", "run")
+    if outcome is not None:
+        chosen = chosen.filter(outcome=outcome)
+    rows = list(chosen.defer(*(f"entry__{name}" for name in HEAVY)).order_by("pk")[: size + 1])
+    shown = rows[:size]
+    return ItemPage(shown, shown[-1].pk if len(rows) > size else None)

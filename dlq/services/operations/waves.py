@@ -1,0 +1,158 @@
+"""Reprocess in waves: the next entries are queued, one run per sync sends them, and what came back is settled.
+
+A wave is drawn evenly from all that wait, so that it stands for the rest; see docs/decisions/0008-waves-and-halts.md.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+
+from dlq.choices import EntryStatus, ItemOutcome, ReprocessMode
+from dlq.models import BulkItem, BulkOperation, DLQEntry
+from dlq.querysets import DLQEntryQuerySet
+from dlq.services import moves, slices
+from dlq.services.operations import ending, outcomes, ownership, settling
+from dlq.services.operations.acting import act_of
+from dlq.services.operations.ownership import Claim
+from dlq.services.operations.wave import Wave
+from syncs.choices import RUN_ACTIVE, Trigger
+from syncs.errors import ErrorType, RedriveError
+from syncs.models import Run, Sync
+from syncs.services import runs
+
+__all__ = ["Wave", "come_back", "next_size", "send"]
+
+# Ids times the golden section, modulo a prime: any beginning of this order is spread evenly over all of them.
+_PRIME = 1_000_003
+_SPREAD = (F("pk") % _PRIME) * 618_034 % _PRIME
+
+
+def next_size(operation: BulkOperation) -> int:
+    """Rows of the next wave. After a halt the sizes start small again."""
+    sizes = operation.wave_sizes or settings.RETL["WAVE_SIZES"]
+    size: int = sizes[min(operation.wave_number - operation.halted_wave, len(sizes) - 1)]
+    return min(size, operation.rows_per_minute or size)
+
+
+def send(claim: Claim) -> bool:
+    """Send the next wave, or finish. Returns that there is more to do before its runs have ended."""
+
+    def work(at: datetime) -> bool:
+        operation = ownership.hold(claim)
+        if operation.next_wave_at is not None and operation.next_wave_at > at:
+            return False
+        wave = _draw(operation)
+        if not wave:
+            ending.finish(operation, at)
+            return False
+        left_out = _leave_out_unfit(operation)
+        started: list[int] = []
+        for sync in _syncs(operation):
+            run, problem = _request(operation, sync, at)
+            if run is None:
+                left_out += outcomes.leave_out(_sent(operation).filter(entry__sync_id=sync.pk), problem)
+            else:
+                started.append(run.pk)
+        _record(operation, started, sent=wave - left_out, left_out=left_out, at=at)
+        return not started
+
+    return moves.in_transaction(work)
+
+
+def _sent(operation: BulkOperation) -> QuerySet[BulkItem]:
+    return BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.SENT)
+
+
+def _draw(operation: BulkOperation) -> int:
+    """Take the next pending members into a wave. Returns how many."""
+    pending = BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.PENDING)
+    drawn = pending.order_by(_SPREAD, "pk").values("pk")[: next_size(operation)]
+    then = DLQEntry.objects.filter(pk=OuterRef("entry_id")).values("fingerprint")
+    return BulkItem.objects.filter(pk__in=drawn).update(
+        outcome=ItemOutcome.SENT, wave=operation.wave_number + 1, fingerprint=Subquery(then)
+    )
+
+
+def _fit(operation: BulkOperation) -> DLQEntryQuerySet:
+    """Entries of the wave that can be sent, untouched since the confirmation. One that an earlier wave of this operation took
+    and gave back is untouched as long as it has not failed again."""
+    among = DLQEntry.objects.filter(pk__in=_sent(operation).values("entry_id"))
+    untouched = Q(updated_at__lte=operation.as_of)
+    if any(wave.returned for wave in Wave.of(operation)):
+        back = _sent(operation).filter(note=outcomes.RETURNED).values("entry_id")
+        untouched |= Q(last_failed_at__lte=operation.as_of, pk__in=back)
+    fit = among.reprocessable().filter(untouched)
+    return slices.sendable(fit, operation.mode)
+
+
+def _leave_out_unfit(operation: BulkOperation) -> int:
+    unfit = _sent(operation).exclude(entry_id__in=_fit(operation).values("pk"))
+    if not unfit.exists():
+        return 0
+    count = outcomes.leave_out_by_status(unfit, wanted=EntryStatus.OPEN)
+    count += outcomes.leave_out(unfit.filter(entry__error_type=ErrorType.INVALID_KEY), outcomes.NO_KEY)
+    for sentence, condition in slices.obstacles(operation.mode):
+        kept = DLQEntry.objects.filter(condition, pk__in=unfit.values("entry_id"))
+        count += outcomes.leave_out(unfit.filter(entry_id__in=kept.values("pk")), outcomes.of_one(sentence))
+    return count + outcomes.leave_out(unfit, outcomes.CHANGED)
+
+
+def _syncs(operation: BulkOperation) -> list[Sync]:
+    chosen = _sent(operation).values("entry__sync_id")
+    return list(Sync.objects.filter(pk__in=chosen).select_related("source", "destination", "current_version").order_by("pk"))
+
+
+def _request(operation: BulkOperation, sync: Sync, at: datetime) -> tuple[Run | None, str]:
+    """(the run that sends this sync's part of the wave, why there is none)."""
+    items = _sent(operation).filter(entry__sync_id=sync.pk)
+    mode = ReprocessMode(operation.mode)
+    number = operation.wave_number + 1
+    act = act_of(operation, mode=mode.value, wave=number)
+    expected = items.count()
+    try:
+        with transaction.atomic():
+            run = runs.request(
+                sync=sync,
+                trigger=Trigger.REPROCESS,
+                by=act.by,
+                options={"selection": "entries", "mode": mode.value, "operation": operation.pk, "wave": number},
+                detail=f"Wave {number} of bulk operation {operation.pk}. {act.reason}".strip(),
+                is_short=expected <= settings.RETL["SHORT_RUN_ROWS"],
+            )
+    except RedriveError as refusal:
+        return None, f"Its sync takes no run: {refusal}"
+    among = DLQEntry.objects.filter(pk__in=items.values("entry_id"))
+    taken = slices.queue(among.reprocessable(), among, run=run, mode=mode, act=act, at=at)
+    moves.check_events(taken, expected)  # else somebody was quicker in this instant: look again
+    items.update(run=run)
+    return run, ""
+
+
+def _record(operation: BulkOperation, started: list[int], *, sent: int, left_out: int, at: datetime) -> None:
+    values: dict[str, Any] = {"left_out_count": F("left_out_count") + left_out, "progress_at": at}
+    if started:
+        number = operation.wave_number + 1
+        wave = Wave(number=number, sent=sent, at=at.isoformat(), runs=started)
+        values |= {"wave_number": number, "waves": [*operation.waves, wave.as_json()], "message": ""}
+        if operation.rows_per_minute:
+            values["next_wave_at"] = at + timedelta(minutes=sent / operation.rows_per_minute)
+    BulkOperation.objects.filter(pk=operation.pk).update(**values)
+
+
+def come_back(claim: Claim, operation: BulkOperation) -> bool:
+    """A wave is out. Once its runs have ended: settle it. Returns that there is more to do at once."""
+    under_way = Run.objects.filter(pk__in=Wave.of(operation)[-1].runs, status__in=RUN_ACTIVE)
+    active = list(under_way)
+    if active and operation.ends_as:
+        for run in active:
+            runs.cancel(run, by=None)
+        active = list(under_way)
+    if active:
+        return False
+    moves.in_transaction(lambda at: settling.settle(claim, at))
+    return True

@@ -1,0 +1,9 @@
+"""What django-q2 calls, by name. Arguments are ids only; a lost, doubled or late call is harmless."""
+
+from __future__ import annotations
+
+from dlq.services import operations
+
+
+def advance(operation_id: int) -> None:
+    operations.work(operation_id)
