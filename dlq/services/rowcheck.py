@@ -19,7 +19,7 @@ from syncs.services.rows import rows_of_keys
 from syncs.sources.base import Source, SourceQuery
 
 
-def compare_rows(sync: Sync, entries: Sequence[DLQEntry]) -> dict[int, RowState]:
+def compare_rows(sync: Sync, entries: Sequence[DLQEntry], *, at_most_seconds: int | None = None) -> dict[int, RowState]:
     """Entry id -> what the warehouse has now for its key: the SAME row as was refused, a CHANGED one, or none (GONE).
 
     ``entries`` are of this sync, with ``row_key`` and ``source_row``. They are compared by the columns that were stored; a
@@ -29,7 +29,7 @@ def compare_rows(sync: Sync, entries: Sequence[DLQEntry]) -> dict[int, RowState]
     keyed = [entry for entry in entries if entry.error_type != ErrorType.INVALID_KEY]
     if not keyed:
         return {}
-    with closing(connections.open_source(sync.source)) as source:
+    with closing(connections.open_source(sync.source, at_most_seconds=at_most_seconds)) as source:
         found = _read(source, sync, [entry.row_key for entry in keyed])
     return {entry.pk: state_of(entry.source_row, found.get(entry.row_key, [])) for entry in keyed}
 
