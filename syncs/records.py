@@ -26,7 +26,7 @@ class Record:
     ``key``: the row key, at most 255 characters. ``payload``: nested dict, JSON types plus ``Decimal`` (sent as an exact JSON
     number). ``body``: the payload as canonical JSON (sorted keys, UTF-8). ``payload_hash``: signed 64-bit hash of ``body``.
     ``row``: the values as read, for the dead letter. ``had_entry``: the ledger says a dead letter of this key may be live.
-    ``sent_hash``: hash of ``body`` where ``payload_hash`` is that of other content: a payload corrected by hand.
+    ``in_ledger``: False where the ledger was seen to have no row for the key; it decides how the ledger is written, never what.
     """
 
     key: str
@@ -36,7 +36,7 @@ class Record:
     payload_hash: int
     row: RowValues = ()
     had_entry: bool = False
-    sent_hash: int | None = None
+    in_ledger: bool = True
 
 
 class RecordState(StrEnum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from syncs.choices import SyncMode
 from syncs.engine import hashing
@@ -17,6 +16,7 @@ from syncs.records import Operation, Record, RowError, RowValues
 
 Keyed = tuple[str, RowValues]
 _NO_LEDGER: dict[str, LedgerRow] = {}
+_NOT_UNICODE = RowError(ErrorType.MAPPING, "A value is not valid Unicode (lone surrogate).", code="invalid_unicode")
 _SYNTHETIC_REMEMBERED = 50_000  # bounds memory when millions of rows have no key
 
 
@@ -67,8 +67,14 @@ class Reader:
         """Rows with a usable key; the others are set aside."""
         self._counts.read += len(chunk)
         indexes = self._key_indexes
-        keyed: list[Keyed] = []
         single = indexes[0] if len(indexes) == 1 else None
+        if single is not None:
+            values = [row[single] for row in chunk]
+            if set(map(type, values)) == {int}:  # no such key can be wrong, save by a length that no column has
+                keys = list(map(str, values))
+                if max(map(len, keys)) <= hashing.MAX_KEY_LENGTH:
+                    return list(zip(keys, chunk, strict=True))
+        keyed: list[Keyed] = []
         for row in chunk:
             if single is not None:
                 value = row[single]
@@ -108,14 +114,21 @@ class Reader:
         payloads = self._mapper.many([row for _, row in keyed])
         for (key, row), payload in zip(keyed, payloads, strict=True):
             ledger_row = known.get(key)
-            record = self._record(key, row, payload, ledger_row, intake)
-            if record is None:
+            try:
+                body = canonical_body(payload) if isinstance(payload, dict) else b""
+            except UnicodeEncodeError:
+                payload = _NOT_UNICODE
+            if not isinstance(payload, dict):
+                self._settle_unmapped(key, row, payload, ledger_row, intake)
                 continue
+            content = hash64(body)
+            is_known = ledger_row is not None
+            record = Record(key, self._operation, payload, body, content, row, self._plan.is_forced, is_known)
             if ledger_row is None:
                 intake.records.append(record)
             else:
                 record.had_entry = record.had_entry or ledger_row.held_hash is not None
-                self._count(judge(self._plan, ledger_row, record.payload_hash), record, intake)
+                self._count(judge(self._plan, ledger_row, content), record, intake)
 
     def _without_doubled(self, keyed: list[Keyed]) -> list[Keyed]:
         count: dict[str, int] = {}
@@ -128,21 +141,6 @@ class Reader:
             else:
                 self._set_aside(row, key, f"{count[key]} rows share the row key “{key}”; none was sent.")
         return single
-
-    def _record(
-        self, key: str, row: RowValues, payload: dict[str, Any] | RowError, known: LedgerRow | None, intake: Intake
-    ) -> Record | None:
-        """The mapped row; None when it could not be mapped and was settled here."""
-        if not isinstance(payload, dict):
-            self._settle_unmapped(key, row, payload, known, intake)
-            return None
-        try:
-            body = canonical_body(payload)
-        except UnicodeEncodeError:
-            error = RowError(ErrorType.MAPPING, "A value is not valid Unicode (lone surrogate).", code="invalid_unicode")
-            self._settle_unmapped(key, row, error, known, intake)
-            return None
-        return Record(key, self._operation, payload, body, hash64(body), row, self._plan.is_forced)
 
     def _count(self, verdict: Verdict, record: Record, intake: Intake) -> None:
         counts = self._counts

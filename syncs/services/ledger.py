@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import orjson
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -17,6 +17,15 @@ from syncs.records import Record
 _CHUNK = 2000
 # Many texts as one: a list parameter costs the client a regular expression a value.
 _TEXTS = f"string_to_array(%s, '{KEY_SEPARATOR}')"
+_ACCEPT = (
+    "INSERT INTO syncs_deliveredrow (sync_id, row_key, payload_hash, accepted_at, held_hash, is_hold_permanent, run_id, "
+    "seen_run_id) "
+)
+_ACCEPT_AGAIN = (
+    " ON CONFLICT (sync_id, row_key) DO UPDATE SET payload_hash = excluded.payload_hash, accepted_at = excluded.accepted_at, "
+    "held_hash = NULL, is_hold_permanent = excluded.is_hold_permanent, run_id = excluded.run_id, "
+    "seen_run_id = excluded.seen_run_id"
+)
 
 
 def _joined(keys: Iterable[str]) -> str:
@@ -86,29 +95,37 @@ class DatabaseLedger:
 
     def accept(self, records: Iterable[Record]) -> None:
         """What the destination accepted; nothing is held back for these keys any more."""
-        rows = {record.key: record.payload_hash for record in records}
-        if not rows:
-            return
+        absent: dict[str, int] = {}
+        present: dict[str, int] = {}
+        for record in records:
+            (present if record.in_ledger else absent)[record.key] = record.payload_hash
+        if absent and not (self._is_postgresql and self._insert(absent)):
+            present |= absent
+        if present:
+            self._write_accepted(present, _ACCEPT_AGAIN)
+
+    def _insert(self, rows: Mapping[str, int]) -> bool:
+        """Without a look for conflicts, which costs PostgreSQL as much again. False: a row is there already, and nothing was
+        written; so it is when a commit whose answer was lost is repeated."""
+        try:
+            with transaction.atomic():
+                self._write_accepted(rows, "")
+        except IntegrityError:
+            return False
+        return True
+
+    def _write_accepted(self, rows: Mapping[str, int], on_conflict: str) -> None:
         now = timezone.now()
-        insert = (
-            "INSERT INTO syncs_deliveredrow (sync_id, row_key, payload_hash, accepted_at, held_hash, is_hold_permanent, "
-            "run_id, seen_run_id) "
-        )
-        update = (
-            " ON CONFLICT (sync_id, row_key) DO UPDATE SET payload_hash = excluded.payload_hash, "
-            "accepted_at = excluded.accepted_at, held_hash = NULL, is_hold_permanent = excluded.is_hold_permanent, "
-            "run_id = excluded.run_id, seen_run_id = excluded.seen_run_id"
-        )
         with connection.cursor() as cursor:
             if self._is_postgresql:
                 cursor.execute(
-                    f"{insert}SELECT %s, k, h, %s, NULL, false, %s, %s "
-                    f"FROM unnest({_TEXTS}, string_to_array(%s, ',')::bigint[]) AS t(k, h){update}",
+                    f"{_ACCEPT}SELECT %s, k, h, %s, NULL, false, %s, %s "
+                    f"FROM unnest({_TEXTS}, string_to_array(%s, ',')::bigint[]) AS t(k, h){on_conflict}",
                     [self._sync_id, now, self._run_id, self._run_id, _joined(rows), ",".join(map(str, rows.values()))],
                 )
             else:
                 cursor.executemany(
-                    insert + "VALUES (%s, %s, %s, %s, NULL, 0, %s, %s)" + update,
+                    _ACCEPT + "VALUES (%s, %s, %s, %s, NULL, 0, %s, %s)" + on_conflict,
                     [(self._sync_id, key, content, now, self._run_id, self._run_id) for key, content in rows.items()],
                 )
 
