@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+import zoneinfo
 from decimal import Decimal
 from typing import Any
 
@@ -302,3 +303,32 @@ def test_snapshot_round_trip_ignores_what_is_not_the_mappings() -> None:
     field = MappingField.from_snapshot({"destination_field": "a", "column": "id", "position": 3, "id": 9, "options": None})
     assert field == MappingField("a", column="id")
     assert (field.kind, field.type, field.on_null) == (MappingKind.COLUMN, FieldType.STRING, OnNull.NULL)
+
+
+PARIS = zoneinfo.ZoneInfo("Europe/Paris")
+MOMENTS = {
+    "UTC": dt.datetime(2026, 1, 31, 12, 30, 5, tzinfo=dt.UTC),
+    "microseconds": dt.datetime(2026, 1, 31, 12, 30, 5, 120, tzinfo=dt.UTC),
+    "no zone": dt.datetime(2026, 1, 31, 12, 30, 5),
+    "long ago": dt.datetime(9, 1, 31, tzinfo=dt.UTC),
+    "London in winter": dt.datetime(2026, 1, 31, tzinfo=zoneinfo.ZoneInfo("Europe/London")),
+    "London in summer": dt.datetime(2026, 7, 31, tzinfo=zoneinfo.ZoneInfo("Europe/London")),
+    "seconds beside UTC": dt.datetime(2026, 1, 31, tzinfo=dt.timezone(dt.timedelta(seconds=30))),
+    "before standard time": dt.datetime(1890, 1, 31, tzinfo=PARIS),
+    "text": "2026-01-31 12:30:05+02",
+    "date": dt.date(2026, 1, 31),
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("other", list(MOMENTS))
+def test_timestamps_by_column_are_those_row_by_row(other: str) -> None:
+    mapper = compile_mapping([line("at", column="name", type="timestamp")], COLUMNS)
+    rows = [(1, MOMENTS["UTC"], None, None, None), (2, MOMENTS[other], None, None, None), (3, MOMENTS["UTC"], None, None, None)]
+    assert mapper.many(rows) == [mapper(row) for row in rows]
+
+
+def test_field_names_are_never_code() -> None:
+    name = "a\"'}; raise SystemExit #\\"
+    mapper = compile_mapping([line("v0", column="id", type="integer"), line(name, column="name")], COLUMNS)
+    assert mapper.many([(1, "Ann", None, None, None)]) == [{"v0": 1, name: "Ann"}]
