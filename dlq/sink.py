@@ -178,7 +178,7 @@ class DLQSink:
                     at=now,
                     run_id=self._run.pk,
                     door=Door.RUN,
-                    detail={"error_type": entry.error_type, "message": entry.message[:300]},
+                    detail={"error_type": entry.error_type, "message": entry.message[:300], "step": entry.step_number},
                 )
                 for entry in entries
             ],

@@ -69,6 +69,11 @@ def body_of(payload: Mapping[str, Any]) -> str:
     return body.decode()
 
 
+def body_text(payload: Mapping[str, Any]) -> str:
+    """The payload as it goes into a call. Raises ``UnicodeEncodeError`` for half a surrogate pair."""
+    return canonical_body(payload).decode()
+
+
 def loaded(text: str) -> dict[str, Any]:
     """A stored payload, numbers exact; empty where it is none that can be laid out."""
     try:

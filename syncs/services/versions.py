@@ -52,9 +52,8 @@ def snapshot(sync: Sync) -> dict[str, Any]:
 
 
 def snapshots(syncs: Collection[Sync]) -> dict[int, dict[str, Any]]:
-    """``snapshot`` of each, by sync id, in two queries however many there are."""
-    used = {pk for sync in syncs for pk in (sync.source_id, sync.destination_id)}
-    names = dict(Connection.objects.filter(pk__in=used).values_list("pk", "name"))
+    """``snapshot`` of each, by sync id, in two queries however many there are; one where the connections are loaded."""
+    names = _connection_names(syncs)
     lines: dict[int, list[dict[str, Any]]] = {sync.pk: [] for sync in syncs}
     mappings = FieldMapping.objects.filter(sync_id__in=list(lines)).order_by("position", "id")
     for line in mappings.values("sync_id", *MAPPING_FIELDS):
@@ -72,11 +71,12 @@ def _snapshot(sync: Sync, names: Mapping[int, str], lines: list[dict[str, Any]])
     return plain
 
 
-def _connection_names(sync: Sync) -> dict[int, str]:
-    """Without a query where the caller has loaded both connections with the sync."""
-    if all(Sync._meta.get_field(role).is_cached(sync) for role in ("source", "destination")):  # type: ignore[union-attr]
-        return {sync.source_id: sync.source.name, sync.destination_id: sync.destination.name}
-    return dict(Connection.objects.filter(pk__in=(sync.source_id, sync.destination_id)).values_list("pk", "name"))
+def _connection_names(syncs: Collection[Sync]) -> dict[int, str]:
+    roles = ("source", "destination")
+    if all(role in sync._state.fields_cache for sync in syncs for role in roles):
+        return {used.pk: used.name for sync in syncs for used in (sync.source, sync.destination)}
+    ids = {pk for sync in syncs for pk in (sync.source_id, sync.destination_id)}
+    return dict(Connection.objects.filter(pk__in=ids).values_list("pk", "name"))
 
 
 def digest_of(values: dict[str, Any]) -> str:
