@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Left
 from django.db.models.lookups import BuiltinLookup
 
 from dlq.choices import LIVE, EntryStatus
@@ -21,6 +22,7 @@ else:
     _Lookup = BuiltinLookup
 
 HEAVY = ("source_row", "payload", "response_excerpt", "note")  # text of any length that a list does not show
+HEAD = 4_000  # characters of the payload and the row that a list looks into; longer ones are not loaded as a whole
 
 
 @models.CharField.register_lookup
@@ -85,7 +87,11 @@ class DLQEntryQuerySet(models.QuerySet["DLQEntry"]):
         return self.filter(Q(last_failed_at__gt=at) | Q(id__gt=entry_id), last_failed_at__gte=at)
 
     def for_list(self) -> DLQEntryQuerySet:
-        return self.select_related("sync").defer(*HEAVY)
+        """With the sync; without texts of any length, but with ``payload_head`` and ``source_row_head``: of these one
+        character more than HEAD at most, so that a text that was cut is known by its length.
+        """
+        heads: dict[str, Any] = {f"{name}_head": Left(name, HEAD + 1) for name in ("payload", "source_row")}
+        return self.select_related("sync").defer(*HEAVY).annotate(**heads)
 
     def of_rows(self, keys: Collection[str]) -> DLQEntryQuerySet:
         """Live and discarded ones with these row keys, of any sync. Explicit keys: no planner has to guess how many match."""

@@ -8,13 +8,12 @@ from typing import Any
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from dlq.admin import acts, bulk, filterbar
+from dlq.admin import acts, bulk, list_page, views
 from dlq.admin.base import ReadOnlyAdmin, may
 from dlq.choices import EntryStatus
 from dlq.models import DLQEntry
-from dlq.services import paging, selection
 from dlq.services.changes import verdict
 from dlq.services.comparison import compare
 from syncs.models import Step
@@ -28,6 +27,8 @@ class DLQEntryAdmin(ReadOnlyAdmin):
     def pages(self) -> list[tuple[str, Callable[..., HttpResponseBase], str]]:
         return [
             ("", require_GET(self.list_view), "changelist"),
+            ("views/", require_http_methods(["GET", "POST"])(self.views_view), "views"),
+            ("views/<int:pk>/", require_POST(views.change), "view"),
             ("bulk/", require_POST(lambda request: bulk.confirm(self, request)), "bulk"),
             ("bulk/<str:kind>/", require_POST(lambda request, kind: bulk.perform(self, request, kind)), "perform"),
             ("<int:pk>/change/", require_GET(self.entry_view), "change"),
@@ -36,27 +37,10 @@ class DLQEntryAdmin(ReadOnlyAdmin):
         ]
 
     def list_view(self, request: HttpRequest) -> HttpResponse:
-        parsed = selection.parse(dict(request.GET.lists()), ignore=("after",))
-        text = request.GET.get("after", "")
-        after = paging.Position.parse(text) if text else None
-        is_lost = bool(text) and after is None
-        page = paging.page(parsed.entries(), after=after)
-        context = {
-            "page": page,
-            "found": parsed.filter,
-            "query": parsed.filter.query(),
-            "problems": parsed.problems,
-            "is_lost": is_lost,
-            "after": after,
-            "popovers": filterbar.popovers(parsed.filter),
-            "times": filterbar.times(parsed.filter),
-            "chips": filterbar.chips(parsed.filter),
-            "may_reprocess": may(request, "reprocess"),
-            "may_discard": may(request, "discard"),
-            "may_export": may(request, "export"),
-        }
-        status = 400 if parsed.problems or is_lost else 200
-        return self.show(request, "admin/dlq/dlqentry/list.html", context, title="Dead letters", status=status)
+        return list_page.show(self, request)
+
+    def views_view(self, request: HttpRequest) -> HttpResponse:
+        return views.save(request) if request.method == "POST" else views.listing(self, request)
 
     def entry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         entry = self._entry(pk)

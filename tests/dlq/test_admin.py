@@ -90,7 +90,8 @@ def test_list_takes_few_queries_however_many_rows_and_filters(root: Client, coun
         page = root.get(url)
     assert page.status_code == 200
     assert len(captured) <= 12, [query["sql"][:90] for query in captured]
-    assert not any('"source_row"' in query["sql"] for query in captured)
+    whole = re.compile(r'(?<!\()"dlq_dlqentry"\."(source_row|payload|note)"')
+    assert not any(whole.search(query["sql"]) for query in captured)  # their beginnings at most
 
 
 def test_empty_result_asks_for_no_page(root: Client) -> None:
@@ -98,7 +99,7 @@ def test_empty_result_asks_for_no_page(root: Client) -> None:
     with CaptureQueriesContext(connection) as captured:
         page = root.get(LIST, {"key": "nobody"})
     assert b"Look for it in every status" in page.content
-    assert not any("ORDER BY" in q["sql"] and "dlq_dlqentry" in q["sql"] for q in captured)
+    assert not any('ORDER BY "dlq_dlqentry"' in q["sql"] for q in captured)
 
 
 def test_pages_follow_each_other(root: Client) -> None:
