@@ -23,14 +23,18 @@ class DLQEntryResource(resources.ModelResource):  # type: ignore[misc]  # the li
     http_status = fields.Field("http_status", "http_status")
     request_id = fields.Field("request_id", "request_id")
     operation = fields.Field("operation", "operation")
+    group = fields.Field("group__title", "group")
     attempt_count = fields.Field("attempt_count", "attempt_count")
     failure_count = fields.Field("failure_count", "failure_count")
     first_failed_at = fields.Field("first_failed_at", "first_failed_at")
     last_failed_at = fields.Field("last_failed_at", "last_failed_at")
     run = fields.Field("run_id", "run")
+    step = fields.Field("step_number", "step")
     version = fields.Field("version__number", "version")
     owner = fields.Field("owner__username", "owner")
     note = fields.Field("note", "note")
+    row_state = fields.Field("row_state", "row_state")
+    resolved_run = fields.Field("resolved_run_id", "resolved_run")
     closed_at = fields.Field("closed_at", "closed_at")
     closed_by = fields.Field("closed_by__username", "closed_by")
     close_reason = fields.Field("close_reason", "close_reason")
@@ -53,14 +57,18 @@ class DLQEntryResource(resources.ModelResource):  # type: ignore[misc]  # the li
             "http_status",
             "request_id",
             "operation",
+            "group",
             "attempt_count",
             "failure_count",
             "first_failed_at",
             "last_failed_at",
             "run",
+            "step",
             "version",
             "owner",
             "note",
+            "row_state",
+            "resolved_run",
             "closed_at",
             "closed_by",
             "close_reason",

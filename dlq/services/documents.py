@@ -31,7 +31,7 @@ class Document:
     is_plain: bool
 
     def text(self) -> str:
-        """Raises ``RecursionError`` where it is nested too deep to write."""
+        """As JSON."""
         return orjson.dumps(self.value).decode() if self.is_plain else _dump(self.value)
 
 
@@ -50,27 +50,28 @@ def parse(text: str) -> Document | None:
 
 
 def _dump(value: Any) -> str:
+    """Without recursion: what a parser could read can be written. ``waiting`` holds values to write and texts between them."""
     parts: list[str] = []
-    _write(value, parts)
+    waiting: list[tuple[Any, bool]] = [(value, False)]
+    while waiting:
+        one, is_written = waiting.pop()
+        if is_written:
+            parts.append(one)
+        elif isinstance(one, dict):
+            waiting.append(("}", True))
+            for number, (name, member) in reversed(list(enumerate(one.items()))):
+                waiting += [(member, False), (f"{',' if number else '{'}{quoted(name)}:", True)]
+            if not one:
+                parts.append("{")
+        elif isinstance(one, list):
+            waiting.append(("]", True))
+            for number, member in reversed(list(enumerate(one))):
+                waiting += [(member, False), ("," if number else "[", True)]
+            if not one:
+                parts.append("[")
+        else:
+            parts.append(quoted(one) if type(one) is str else cell(one))
     return "".join(parts)
-
-
-def _write(value: Any, parts: list[str]) -> None:
-    if isinstance(value, dict):
-        parts.append("{")
-        for number, (name, one) in enumerate(value.items()):
-            parts.append(f"{',' if number else ''}{quoted(name)}:")
-            _write(one, parts)
-        parts.append("}")
-    elif isinstance(value, list):
-        parts.append("[")
-        for number, one in enumerate(value):
-            if number:
-                parts.append(",")
-            _write(one, parts)
-        parts.append("]")
-    else:
-        parts.append(quoted(value) if type(value) is str else cell(value))
 
 
 def quoted(text: str) -> str:

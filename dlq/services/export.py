@@ -1,159 +1,157 @@
-"""Dead letters as a file: CSV, JSON or JSON Lines, streamed; memory does not grow with rows."""
+"""Dead letters as a file: CSV, XLSX, JSON or JSON Lines. Memory does not grow with rows.
+
+Small selections are written to a temporary file and downloaded at once; large ones are ``exports``, written in the background.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
 
-import orjson
+from django.conf import settings
 from django.db import models
-from django.http import StreamingHttpResponse
+from django.db.models import Exists, OuterRef
+from django.http import FileResponse
 from django.utils import timezone
 
 from dlq.choices import Door, EventKind
-from dlq.models import DLQEntry
-from dlq.resources import columns
-from dlq.services import moves
+from dlq.models import DLQEntry, DLQEvent
+from dlq.querysets import DLQEntryQuerySet
+from dlq.services import export_rows, export_xlsx, moves
+from dlq.services.export_plan import ExportFormat, Plan, all_columns
+from dlq.services.export_rows import Layout, Note, Row
+from dlq.services.export_text import csv_parts, guard, json_parts, jsonl_parts, unguard
 from dlq.services.moves import Act
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-FETCH = 2_000
-_JSON_COLUMNS = ("payload", "source_row")
-# What a spreadsheet takes for a formula, the full-width forms included. A text that only looks guarded is guarded once more,
-# so that taking one leading apostrophe off such a text always gives the original back.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\0＝＋－＠]")
+__all__ = ["Download", "ExportFormat", "Plan", "Written", "download", "guard", "stream", "unguard", "write"]
+
+_MEMORY = 5_000_000  # bytes of a download kept in memory; more go to a temporary file
 
 
-class ExportFormat(StrEnum):
-    CSV = "csv"
-    JSON = "json"
-    JSONL = "jsonl"
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a file holds: rows without the heading, bytes, SHA-256 in hexadecimal."""
 
-    @property
-    def content_type(self) -> str:
-        return {"csv": "text/csv; charset=utf-8", "json": "application/json", "jsonl": "application/x-ndjson"}[self.value]
-
-    @property
-    def label(self) -> str:
-        return {"csv": "CSV", "json": "JSON", "jsonl": "JSON Lines"}[self.value]
+    rows: int
+    bytes: int
+    sha256: str
 
 
-def guard(text: str) -> str:
-    """A text that no spreadsheet runs as a formula. ``unguard`` gives the original back."""
-    return f"'{text}" if _FORMULA.match(text) else text
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A whole file at its beginning, ready to be sent."""
+
+    file: IO[bytes]
+    name: str
+    format: ExportFormat
+    written: Written
 
 
-def unguard(text: str) -> str:
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+def stream(entries: models.QuerySet[DLQEntry], format: ExportFormat, *, plan: Plan | None = None) -> Iterator[bytes]:
+    """CSV, JSON or JSON Lines in parts of some thousand rows, oldest entry first. Without a plan: all columns, masked."""
+    chosen = moves.on_own_columns(entries)
+    plan = plan or Plan(format, all_columns())
+    if plan.is_flat:
+        plan = export_rows.paths(chosen, plan)
+    return _parts(plan, _rows(chosen, plan))
 
 
-def stream(entries: models.QuerySet[DLQEntry], format: ExportFormat) -> Iterator[bytes]:
-    """The file in chunks of some thousand rows, UTF-8 without a byte order mark, oldest entry first."""
-    declared = columns()
-    names = [name for _attribute, name in declared]
-    rows = entries.order_by("pk").values_list(*(attribute for attribute, _name in declared)).iterator(chunk_size=FETCH)
-    writers = {ExportFormat.CSV: _csv, ExportFormat.JSON: _json, ExportFormat.JSONL: _jsonl}
-    return writers[format](names, rows)
+def write(
+    file: IO[bytes], entries: models.QuerySet[DLQEntry], plan: Plan, *, note: Note | None = None, alive: Note | None = None
+) -> Written:
+    """Write the whole file; it must be seekable and readable. ``note`` gets the ids of each slice of rows before they are
+    written, ``alive`` those of the first pass, which a flat export makes to find its columns. Either may raise to end it."""
+    chosen = moves.on_own_columns(entries)
+    if plan.is_flat:
+        plan = export_rows.paths(chosen, plan, note=alive)
+    count = 0
+
+    def counted() -> Iterator[list[Row]]:
+        nonlocal count
+        for rows in _rows(chosen, plan, note=note):
+            count += len(rows)
+            yield rows
+
+    if plan.format == ExportFormat.XLSX:
+        export_xlsx.write(file, plan.names, counted())
+    else:
+        for part in _parts(plan, counted()):
+            file.write(part)
+    file.flush()
+    return Written(count, file.tell(), digest(file))
+
+
+def digest(file: IO[bytes]) -> str:
+    """Of what is in the file, not of what was meant to be."""
+    file.seek(0)
+    found = hashlib.sha256()
+    while part := file.read(1 << 20):
+        found.update(part)
+    return found.hexdigest()
+
+
+def download(entries: models.QuerySet[DLQEntry], plan: Plan, *, note: Note | None = None) -> Download:
+    """The file is whole before its first byte is sent. The caller closes it."""
+    file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115
+    try:
+        written = write(file, entries, plan, note=note)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return Download(file, file_name(plan.format), plan.format, written)
 
 
 def response(
     entries: models.QuerySet[DLQEntry], format: ExportFormat, *, by: User | None, door: Door, reason: str = ""
-) -> StreamingHttpResponse:
-    """The download; each entry's history gets a line that says who took it out."""
+) -> FileResponse:
+    """All columns, masked, as a download; each entry's history gets a line that says who took it out."""
     act = Act(by=by, door=door, reason=moves.checked_reason(reason, is_required=False), detail={"format": format.value})
-    chosen = moves.on_own_columns(entries)
-    for ids in chosen.id_ranges(moves.CHUNK):
-        moves.write_events(chosen.within(ids), kind=EventKind.EXPORTED, act=act, at=act.at)
-    answer = StreamingHttpResponse(stream(chosen, format), content_type=format.content_type)
-    answer["Content-Disposition"] = f'attachment; filename="dead-letters-{timezone.now():%Y%m%d-%H%M%S}.{format.value}"'
-    answer["X-Content-Type-Options"] = "nosniff"
-    answer["Cache-Control"] = "no-store"
-    return answer
+    made = download(entries, Plan(format, all_columns()), note=lambda ids: note_exported(ids, act))
+    return answer(made.file, name=made.name, format=format)
 
 
-class _Lines:
-    """A file for csv.writer that keeps nothing."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.parts.append(text)
-        return len(text)
-
-    def take(self) -> bytes:
-        text = "".join(self.parts)
-        self.parts.clear()
-        return text.encode()
+def note_exported(ids: Sequence[int], act: Act, *, except_noted: Mapping[str, Any] | None = None) -> None:
+    """One event for each entry. ``except_noted``: leave out those that have an event with this detail."""
+    entries = DLQEntry.objects.filter(pk__in=ids)
+    if except_noted is not None:
+        noted = DLQEvent.objects.filter(entry=OuterRef("pk"), kind=EventKind.EXPORTED, detail__contains=except_noted)
+        entries = entries.exclude(Exists(noted))
+    moves.write_events(entries, kind=EventKind.EXPORTED, act=act, at=act.at)
 
 
-def _csv(names: Sequence[str], rows: Iterator[Sequence[Any]]) -> Iterator[bytes]:
-    lines = _Lines()
-    writer = csv.writer(lines)
-    writer.writerow(names)
-    for number, row in enumerate(rows, start=1):
-        writer.writerow([_cell(value) for value in row])
-        if number % FETCH == 0:
-            yield lines.take()
-    yield lines.take()
+def answer(file: IO[bytes], *, name: str, format: str) -> FileResponse:
+    """A file as a download that no browser runs and no proxy keeps."""
+    sent = FileResponse(file, as_attachment=True, filename=name, content_type=ExportFormat(format).content_type)
+    sent["X-Content-Type-Options"] = "nosniff"
+    sent["Cache-Control"] = "no-store"
+    return sent
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return _time(value)
-    return guard(value) if isinstance(value, str) else str(value)
+def file_name(format: str) -> str:
+    return f"dead-letters-{timezone.now():%Y%m%d-%H%M%S}.{format}"
 
 
-def _jsonl(names: Sequence[str], rows: Iterator[Sequence[Any]]) -> Iterator[bytes]:
-    for part in _objects(names, rows):
-        yield b"".join(line + b"\n" for line in part)
+def is_large(count: int) -> bool:
+    return count > int(settings.RETL["EXPORT_STREAM_ROWS"])
 
 
-def _json(names: Sequence[str], rows: Iterator[Sequence[Any]]) -> Iterator[bytes]:
-    before = b"[\n"
-    for part in _objects(names, rows):
-        yield before + b",\n".join(part)
-        before = b",\n"
-    yield b"[]\n" if before == b"[\n" else b"\n]\n"
+def _rows(chosen: DLQEntryQuerySet, plan: Plan, *, note: Note | None = None) -> Iterator[list[Row]]:
+    layout = Layout(plan)
+    for rows in export_rows.read(chosen, layout.reads, note=note):
+        yield [layout.row(row) for row in rows]
 
 
-def _objects(names: Sequence[str], rows: Iterator[Sequence[Any]]) -> Iterator[list[bytes]]:
-    part: list[bytes] = []
-    raw = [name in _JSON_COLUMNS for name in names]
-    for row in rows:
-        values = {
-            name: _document(value) if is_raw else _time(value) if isinstance(value, datetime) else value
-            for name, value, is_raw in zip(names, row, raw, strict=True)
-        }
-        part.append(orjson.dumps(values))
-        if len(part) == FETCH:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def _document(text: str) -> orjson.Fragment | str | None:
-    """Stored JSON goes out byte for byte (numbers stay exact); what does not parse goes out as the text that it is."""
-    if not text:
-        return None
-    for parser in (orjson.loads, json.loads):  # the second knows lone surrogates and is slower
-        try:
-            parser(text)
-        except (ValueError, RecursionError):
-            continue
-        return orjson.Fragment(text)
-    return text
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def _parts(plan: Plan, slices: Iterator[list[Row]]) -> Iterator[bytes]:
+    writers: dict[ExportFormat, Callable[..., Iterator[bytes]]] = {
+        ExportFormat.CSV: csv_parts,
+        ExportFormat.JSON: json_parts,
+        ExportFormat.JSONL: jsonl_parts,
+    }
+    return writers[plan.format](plan.names, slices)

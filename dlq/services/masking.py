@@ -51,13 +51,10 @@ class Masker:
         parents = ["", *documents.split(path)]
         return any(self.names.hides(name, parent) for parent, name in itertools.pairwise(parents))
 
-    def value(self, value: str, name: str = "") -> str:
-        return HIDDEN if name and is_secret(name) else shape(value)
-
     def entry(self, texts: Mapping[str, str]) -> dict[str, str]:
         """The texts of one entry by column name, masked: ``DOCUMENTS`` as JSON, the others as plain text."""
         masked, found = self.parsed(texts)
-        return masked | {name: "" if found[name] is None else _text(found[name]) for name in found}
+        return masked | {name: "" if document is None else document.text() for name, document in found.items()}
 
     def parsed(self, texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Document | None]]:
         """(plain texts, masked documents). A document that cannot be read is hidden as a whole; an empty text is None."""
@@ -108,7 +105,7 @@ class Masker:
             waiting.append((value, name, is_hidden))
         elif is_hidden and value is not None and not isinstance(value, bool) and value != "":
             text = documents.cell(value)
-            mask = pairs.get(text) or self.value(text, name)  # the same value under two names has one mask
+            mask = HIDDEN if is_secret(name) else pairs.get(text) or shape(text)
             pairs[text] = container[place] = mask
         elif type(value) is str and ("@" in value or "%40" in value):
             container[place] = _EMAILS.sub(_email_of, value)
@@ -116,7 +113,7 @@ class Masker:
     def _replace_in(self, document: Document, pairs: Pairs) -> None:
         """The hidden values again under other names, in one document."""
         is_many = len(pairs) > _VALUES_CAP  # then only values that are equal as a whole
-        lowered = _text(document).lower()
+        lowered = document.text().lower()
         present, compact = ({}, {}) if is_many else (_present(pairs, lowered), _compact(pairs))
         if not is_many and not present and not any(digits in lowered for digits in compact):
             return
@@ -284,12 +281,3 @@ def _rename(container: dict[str, Any]) -> None:
             number += 1
             hidden = f"{_EMAILS.sub(_email_of, name)} ({number})"
         container[hidden] = value
-
-
-def _text(document: Document | None) -> str:
-    if document is None:
-        return ""
-    try:
-        return document.text()
-    except RecursionError:
-        return documents.quoted(f"{HIDDEN} (nested too deep to be masked)")
