@@ -43,8 +43,13 @@ _MASKS = re.compile(rf"[(\[{{]?{MASK}[)\]}}]?(?:\s*[,;]\s*[(\[{{]?{MASK}[)\]}}]?
 
 def fingerprint(error_type: str, code: str, field: str, message: str) -> str:
     """32 hex digits, the same for every row that failed for the same reason; list positions in ``field`` do not count."""
-    parts = (str(error_type), code.strip()[:100], _NUMBER_PART.sub("[]", field.strip()[:300]), masked(message).casefold())
+    parts = (str(error_type), code.strip()[:100], field_shape(field), masked(message).casefold())
     return blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def field_shape(field: str) -> str:
+    """The field without positions in lists: ``items[3].sku`` and ``items.7.sku`` have the same."""
+    return _NUMBER_PART.sub("[]", field.strip()[:300])
 
 
 def masked(message: str) -> str:

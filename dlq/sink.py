@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q
 from django.utils import timezone
 
-from dlq.choices import DELETE_BY_KEY, LIVE, Door, EntryStatus, EventKind, GroupState, ReprocessMode, RowState
-from dlq.fingerprint import fingerprint, masked
-from dlq.models import DLQEntry, DLQEvent, ErrorGroup
-from dlq.services import edits, overtaken
+from dlq.choices import DELETE_BY_KEY, LIVE, Door, EntryStatus, EventKind, ReprocessMode, RowState
+from dlq.models import DLQEntry, DLQEvent
+from dlq.services import edits, group_counters, overtaken
+from dlq.services.group_counters import Shifts
+from dlq.services.grouping import Failure, Grouping, Place
 from syncs.choices import Trigger
 from syncs.engine.hashing import row_json
 from syncs.engine.ports import Ready, Rejected, chunked
@@ -24,9 +25,8 @@ from syncs.models import DeliveredRow, Run
 from syncs.records import Operation
 
 _CHUNK = 500  # keys a statement: stays below SQLite's limit on parameters
-_GROUPS_REMEMBERED = 10_000
 _REPROCESS_CHUNK = 200
-_Group = tuple[str, str, str, str]  # error type, code, field, masked message
+_MESSAGE_KEPT = 4_000  # characters; more than grouping reads
 
 
 class DLQSink:
@@ -34,7 +34,7 @@ class DLQSink:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._groups: dict[str, int] = {}
+        self._grouping = Grouping(run.sync_id, run_id=run.pk)
 
     # -- refused rows
 
@@ -42,55 +42,26 @@ class DLQSink:
         """One live entry per row key; a repeated failure raises its counts, once per run."""
         now = timezone.now()
         rows = {item.key: item for item in rejected}
-        marks = {key: self._mark(item) for key, item in rows.items()}
-        group_ids = self._ensure_groups(set(marks.values()), now)
-        self._lock_groups({*group_ids.values(), *self._groups_of(list(rows))})
+        failures = {key: _failure(item) for key, item in rows.items()}
+        places = self._grouping.place(failures, now=now)
+        group_counters.lock({*(place.group_id for place in places.values()), *self._groups_of(list(rows))})
         known = {entry.row_key: entry for entry in self._live(list(rows))}
-        fresh = [
-            self._new_entry(item, group_ids[marks[key]], marks[key], columns, now)
-            for key, item in rows.items()
-            if key not in known
-        ]
+        shifts = Shifts()
+        fresh = []
+        for key, item in rows.items():
+            if key not in known:
+                fresh.append(self._new_entry(item, failures[key], places[key], shifts, columns, now))
+            else:
+                self._refresh(known[key], item, failures[key], places[key], shifts, columns, now)
         DLQEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
-        for key, entry in known.items():
-            self._refresh(entry, rows[key], group_ids[marks[key]], marks[key], columns, now)
         again = list(known.values())
         kept = {entry.pk for key, entry in known.items() if self._keeps_row(rows[key])}
         read = [entry for entry in again if entry.pk not in kept]
         DLQEntry.objects.bulk_update(read, [*_REFRESHED, *_OF_THE_ROW], batch_size=_CHUNK // 10)
         DLQEntry.objects.bulk_update([entry for entry in again if entry.pk in kept], _REFRESHED, batch_size=_CHUNK // 10)
-        self._count(fresh, now)
+        shifts.apply()
+        group_counters.note_failures(shifts.failed, run_id=self._run.pk, at=now)
         self._write_events(fresh + again, now)
-
-    def _mark(self, item: Rejected) -> _Group:
-        error = item.error
-        return (error.type.value, error.code[:120], _clean(error.field)[:255], masked(_clean(error.message)))
-
-    def _ensure_groups(self, marks: set[_Group], now: datetime) -> dict[_Group, int]:
-        """Ids of the error groups; new ones are made, whoever else makes them at the same moment."""
-        if len(self._groups) > _GROUPS_REMEMBERED:
-            self._groups.clear()
-        prints = {mark: fingerprint(ErrorType(mark[0]), mark[1], mark[2], mark[3]) for mark in marks}
-        missing = {value: mark for mark, value in prints.items() if value not in self._groups}
-        if missing:
-            ErrorGroup.objects.bulk_create(
-                [
-                    ErrorGroup(
-                        sync_id=self._run.sync_id, fingerprint=value, error_type=mark[0], error_code=mark[1], field=mark[2],
-                        title=mark[3], first_seen_at=now, last_seen_at=now,
-                    )
-                    for value, mark in sorted(missing.items())
-                ],
-                ignore_conflicts=True,
-            )  # fmt: skip
-            for chunk in chunked(missing, _CHUNK):
-                found = ErrorGroup.objects.filter(sync_id=self._run.sync_id, fingerprint__in=chunk)
-                self._groups.update(found.values_list("fingerprint", "pk"))
-        return {mark: self._groups[value] for mark, value in prints.items()}
-
-    def _lock_groups(self, ids: set[int]) -> None:
-        """In order, before the entries: two writers then queue instead of deadlocking."""
-        list(ErrorGroup.objects.filter(pk__in=ids).order_by("pk").select_for_update().values_list("pk", flat=True))
 
     def _groups_of(self, keys: Sequence[str]) -> set[int]:
         found: set[int] = set()
@@ -105,38 +76,44 @@ class DLQSink:
             live = DLQEntry.objects.filter(sync_id=self._run.sync_id, status__in=LIVE, row_key__in=chunk)
             yield from live.select_for_update().defer("source_row", "payload")
 
-    def _new_entry(self, item: Rejected, group_id: int, mark: _Group, columns: Sequence[str], now: datetime) -> DLQEntry:
+    def _new_entry(
+        self, item: Rejected, failure: Failure, place: Place, shifts: Shifts, columns: Sequence[str], now: datetime
+    ) -> DLQEntry:
         entry = DLQEntry(sync_id=self._run.sync_id, row_key=item.key, first_run_id=self._run.pk, first_failed_at=now)
-        self._fill(entry, item, group_id, mark, columns, now)
+        shifts.fail(place.group_id, now)
+        shifts.enter(place.group_id, was_in=None)
+        self._fill(entry, item, failure, place, columns, now)
         entry.attempt_count = item.attempts
         return entry
 
     def _refresh(
-        self, entry: DLQEntry, item: Rejected, group_id: int, mark: _Group, columns: Sequence[str], now: datetime
+        self,
+        entry: DLQEntry,
+        item: Rejected,
+        failure: Failure,
+        place: Place,
+        shifts: Shifts,
+        columns: Sequence[str],
+        now: datetime,
     ) -> None:
         """The same row failed again: it is open again, with what this failure says. Groups move with it."""
         is_repeat = entry.run_id == self._run.pk and entry.status == EntryStatus.OPEN and entry.last_failed_at is not None
         if not is_repeat:
             entry.failure_count += 1
             entry.attempt_count += item.attempts
-        if entry.group_id != group_id:
-            ErrorGroup.objects.filter(pk=entry.group_id).update(open_count=F("open_count") - 1)
-            ErrorGroup.objects.filter(pk=group_id).update(
-                open_count=F("open_count") + 1, total_count=F("total_count") + 1, last_seen_at=now
-            )
-        else:
-            ErrorGroup.objects.filter(pk=group_id).update(last_seen_at=now)
-        self._fill(entry, item, group_id, mark, columns, now)
+        if not is_repeat or entry.group_id != place.group_id:
+            shifts.fail(place.group_id, now)
+        shifts.enter(place.group_id, was_in=entry.group_id)
+        self._fill(entry, item, failure, place, columns, now)
 
     def _fill(
-        self, entry: DLQEntry, item: Rejected, group_id: int, mark: _Group, columns: Sequence[str], now: datetime
+        self, entry: DLQEntry, item: Rejected, failure: Failure, place: Place, columns: Sequence[str], now: datetime
     ) -> None:
         error = item.error
         entry.status = EntryStatus.OPEN
-        entry.group_id = group_id
-        entry.fingerprint = fingerprint(ErrorType(mark[0]), mark[1], mark[2], mark[3])
-        entry.error_type, entry.error_code, entry.field = mark[0], mark[1], mark[2]
-        entry.message = _clean(error.message)[:4000]
+        entry.group_id, entry.fingerprint = place
+        entry.error_type, entry.error_code, entry.field = failure.error_type, failure.error_code, failure.field
+        entry.message = failure.message[:_MESSAGE_KEPT]
         entry.is_permanent = error.permanent
         entry.http_status = error.http_status
         entry.response_excerpt = _clean(error.excerpt)
@@ -158,16 +135,6 @@ class DLQSink:
     def _keeps_row(self, item: Rejected) -> bool:
         """A payload that was sent as it is: the row that was read before still stands."""
         return not item.row and self._run.trigger == Trigger.REPROCESS
-
-    def _count(self, fresh: Sequence[DLQEntry], now: datetime) -> None:
-        shares: dict[int, int] = {}
-        for entry in fresh:
-            shares[entry.group_id] = shares.get(entry.group_id, 0) + 1
-        for group_id, share in sorted(shares.items()):
-            ErrorGroup.objects.filter(pk=group_id).update(
-                open_count=F("open_count") + share, total_count=F("total_count") + share, last_seen_at=now
-            )
-        ErrorGroup.objects.filter(pk__in=shares, state=GroupState.RESOLVED).update(state=GroupState.REGRESSED)
 
     def _write_events(self, entries: Sequence[DLQEntry], now: datetime) -> None:
         DLQEvent.objects.bulk_create(
@@ -196,12 +163,12 @@ class DLQSink:
         groups = self._groups_of(keys)
         if not groups:
             return
-        self._lock_groups(groups)
+        group_counters.lock(groups)
         now = timezone.now()
-        shares: dict[int, int] = {}
+        shifts = Shifts()
         ids = []
         for entry in self._live(keys):
-            shares[entry.group_id] = shares.get(entry.group_id, 0) + 1
+            shifts.open[entry.group_id] -= 1
             ids.append(entry.pk)
         DLQEntry.objects.filter(pk__in=ids, status__in=LIVE).update(
             status=EntryStatus.RESOLVED,
@@ -210,8 +177,8 @@ class DLQSink:
             resolved_run_id=self._run.pk,
             updated_at=now,
         )
-        for group_id, share in sorted(shares.items()):
-            ErrorGroup.objects.filter(pk=group_id).update(open_count=F("open_count") - share)
+        shifts.apply()
+        group_counters.note_deliveries(shifts.open, run_id=self._run.pk, at=now, reason=f"{reason} It was the last open one.")
         DLQEvent.objects.bulk_create(
             [DLQEvent(entry_id=pk, kind=EventKind.RESOLVED, at=now, run_id=self._run.pk, reason=reason) for pk in ids],
             batch_size=_CHUNK // 10,
@@ -275,6 +242,11 @@ _REFRESHED = [
     "failure_count", "last_failed_at", "updated_at", "reprocess_run", "reprocess_mode",
 ]  # fmt: skip
 _OF_THE_ROW = ["source_row", "row_state", "row_checked_at"]
+
+
+def _failure(item: Rejected) -> Failure:
+    error = item.error
+    return Failure(error.type.value, error.code[:120], _clean(error.field)[:255], _clean(error.message))
 
 
 def _clean(text: str) -> str:

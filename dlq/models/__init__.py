@@ -2,7 +2,7 @@ from dlq.models.desk import EntryTally, Export, SavedView
 from dlq.models.edit import PayloadEdit
 from dlq.models.entry import DLQEntry
 from dlq.models.event import DLQEvent
-from dlq.models.group import ErrorGroup, FingerprintRule, GroupEvent, GroupHour
+from dlq.models.group import ErrorGroup, FingerprintRule, GroupEvent, GroupHour, Regrouping
 from dlq.models.operation import BulkItem, BulkOperation
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "GroupEvent",
     "GroupHour",
     "PayloadEdit",
+    "Regrouping",
     "SavedView",
 ]

@@ -8,9 +8,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from dlq.choices import Door, GroupEventKind, GroupState, RuleKind
+from dlq.headlines import headline
 from syncs.choices import labelled
 from syncs.errors import ErrorType
-from syncs.models import Sync
+from syncs.models import Run, Sync
 
 
 class ErrorGroup(models.Model):
@@ -28,7 +29,7 @@ class ErrorGroup(models.Model):
     title = models.TextField()  # the message with ids, numbers, mails and quoted values masked
     state = models.CharField(max_length=12, choices=labelled(GroupState), default=GroupState.OPEN)
     open_count = models.PositiveIntegerField(default=0)  # live entries: open, queued, inflight
-    total_count = models.PositiveIntegerField(default=0)  # entries ever
+    total_count = models.PositiveIntegerField(default=0)  # entries ever; one whose cause changed counts in both groups
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
     owner = models.ForeignKey(
@@ -37,6 +38,11 @@ class ErrorGroup(models.Model):
     note = models.TextField(blank=True, default="")
     runbook_url = models.URLField(max_length=500, blank=True, default="")
     state_changed_at = models.DateTimeField(null=True, blank=True)
+    first_run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    last_run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")  # that refused a row
+    rule = models.ForeignKey(
+        "dlq.FingerprintRule", null=True, blank=True, on_delete=models.SET_NULL, related_name="made_groups"
+    )  # the split that made it; its fingerprint is that rule's, not an error's
 
     class Meta:
         ordering: ClassVar = ["-last_seen_at", "-id"]
@@ -45,6 +51,9 @@ class ErrorGroup(models.Model):
             models.Index(name="group_newest", fields=["-last_seen_at", "-id"]),
             # The same for one sync.
             models.Index(name="group_sync_newest", fields=["sync", "-last_seen_at", "-id"]),
+            # Those with open entries, however many are settled: newest first, and most entries first.
+            models.Index(name="group_open_newest", fields=["-last_seen_at", "-id"], condition=Q(open_count__gt=0)),
+            models.Index(name="group_open_most", fields=["-open_count", "-id"], condition=Q(open_count__gt=0)),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="group_once_per_sync", fields=["sync", "fingerprint"]),
@@ -55,6 +64,11 @@ class ErrorGroup(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def headline(self) -> str:
+        """What is wrong, in a few words for people; ``title`` holds the message itself."""
+        return headline(self.error_type, self.error_code, self.field, self.title)
 
 
 class GroupHour(models.Model):
@@ -97,7 +111,8 @@ class FingerprintRule(models.Model):
     """A person's correction of how errors are grouped: merge what only looks different, or split what only looks alike.
 
     ``pattern`` is matched against the whole message: literal text, ``*`` for anything, and in a split one ``{value}``. Empty
-    conditions match everything. The first active rule of the sync, in order of ``position``, decides.
+    conditions match everything. The first active rule of the sync, in order of ``position``, decides. A merge moves what
+    matches into ``target``.
     """
 
     sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="fingerprint_rules")
@@ -108,13 +123,44 @@ class FingerprintRule(models.Model):
     field = models.CharField(max_length=255, blank=True, default="")
     pattern = models.CharField(max_length=500, blank=True, default="")
     title = models.CharField(max_length=255)
+    target = models.ForeignKey(ErrorGroup, null=True, blank=True, on_delete=models.PROTECT, related_name="merging_rules")
     is_active = models.BooleanField(default=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         ordering: ClassVar = ["sync", "position", "id"]
-        constraints: ClassVar = [models.CheckConstraint(name="rule_kind_known", condition=Q(kind__in=list(RuleKind)))]
+        constraints: ClassVar = [
+            models.CheckConstraint(name="rule_kind_known", condition=Q(kind__in=list(RuleKind))),
+            models.CheckConstraint(name="rule_merge_has_target", condition=~Q(kind=RuleKind.MERGE) | Q(target__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return self.title
+
+
+class Regrouping(models.Model):
+    """A walk over the live entries of a sync after its rules changed; it goes on where it stood, whoever works on it."""
+
+    sync = models.OneToOneField(Sync, on_delete=models.CASCADE, related_name="regrouping")
+    position = models.BigIntegerField(default=0)  # id of the last entry that was looked at
+    is_second_look = models.BooleanField(default=False)  # at those that runs with the old rules refused meanwhile
+    is_over = models.BooleanField(default=False)
+    looked_count = models.PositiveIntegerField(default=0)
+    moved_count = models.PositiveIntegerField(default=0)
+    moves = models.JSONField(default=dict, blank=True)  # "from:to", ids of groups -> entries, for the groups' histories
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    reason = models.CharField(max_length=255, blank=True, default="")
+    requested_at = models.DateTimeField(default=timezone.now)
+    touched_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(name="regrouping_active", fields=["touched_at"], condition=Q(is_over=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"regrouping of sync {self.sync_id}"
