@@ -6,78 +6,120 @@ from collections.abc import Callable
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from dlq.admin.base import demand, user_of
-from dlq.choices import Door, ReprocessMode
+from dlq.admin.entry_page import find, url_of
+from dlq.choices import Door, ReprocessMode, RowState
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
-from dlq.services import entries
+from dlq.services import edits, entries, live, people
 from dlq.services.entries import ActRefusedError, ActResult
 from syncs.console import links
+from syncs.services import versions
 
 Said = tuple[bool, SafeString | str]  # (done, sentence)
+Work = Callable[[HttpRequest, DLQEntry], Said]
 
 
 def perform(request: HttpRequest, pk: int) -> HttpResponse:
+    """Do it and stay on the entry, in the list that the user works through."""
     act = _ACTS.get(request.POST.get("act", ""))
-    if act is None or not DLQEntry.objects.filter(pk=pk).exists():
-        raise Http404("There is no such act or dead letter.")
+    if act is None:
+        raise Http404("There is no such act.")
     needed, work = act
     demand(request, needed)
+    entry = find(request, pk)
     try:
-        is_done, sentence = work(request, DLQEntry.objects.filter(pk=pk))
+        is_done, sentence = work(request, entry)
         messages.add_message(request, messages.SUCCESS if is_done else messages.WARNING, sentence)
     except ActRefusedError as refusal:
         messages.error(request, str(refusal))
-    return HttpResponseRedirect(reverse("admin:dlq_dlqentry_change", args=(pk,)))
+    return HttpResponseRedirect(url_of(pk, within=request.POST.get("in", "")))
 
 
-def _reprocess(mode: ReprocessMode) -> Callable[[HttpRequest, DLQEntryQuerySet], Said]:
-    def work(request: HttpRequest, chosen: DLQEntryQuerySet) -> Said:
-        result = entries.reprocess(
-            chosen, by=user_of(request), reason=request.POST.get("reason", ""), mode=mode, door=Door.ADMIN
-        )
+def _chosen(entry: DLQEntry) -> DLQEntryQuerySet:
+    return DLQEntry.objects.filter(pk=entry.pk)
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "")
+
+
+def _reprocess(mode: ReprocessMode) -> Work:
+    def work(request: HttpRequest, entry: DLQEntry) -> Said:
+        result = entries.reprocess(_chosen(entry), by=user_of(request), reason=_reason(request), mode=mode, door=Door.ADMIN)
         return bool(result.taken), sentence_of(result, "queued")
 
     return work
 
 
-def _discard(request: HttpRequest, chosen: DLQEntryQuerySet) -> Said:
-    result = entries.discard(chosen, by=user_of(request), reason=request.POST.get("reason", ""), door=Door.ADMIN)
+def _delete(request: HttpRequest, entry: DLQEntry) -> Said:
+    result = entries.delete_at_destination(_chosen(entry), by=user_of(request), reason=_reason(request), door=Door.ADMIN)
+    return bool(result.taken), sentence_of(result, "queued to be deleted at the destination")
+
+
+def _discard(request: HttpRequest, entry: DLQEntry) -> Said:
+    result = entries.discard(_chosen(entry), by=user_of(request), reason=_reason(request), door=Door.ADMIN)
     return bool(result.taken), sentence_of(result, "discarded")
 
 
-def _reopen(request: HttpRequest, chosen: DLQEntryQuerySet) -> Said:
-    result = entries.reopen(chosen, by=user_of(request), reason=request.POST.get("reason", ""), door=Door.ADMIN)
+def _reopen(request: HttpRequest, entry: DLQEntry) -> Said:
+    result = entries.reopen(_chosen(entry), by=user_of(request), reason=_reason(request), door=Door.ADMIN)
     return bool(result.taken), sentence_of(result, "reopened")
 
 
-def _note(request: HttpRequest, chosen: DLQEntryQuerySet) -> Said:
-    entries.note(chosen.get(), text=request.POST.get("note", ""), by=user_of(request), door=Door.ADMIN)
+def _note(request: HttpRequest, entry: DLQEntry) -> Said:
+    entries.note(entry, text=request.POST.get("note", ""), by=user_of(request), door=Door.ADMIN)
     return True, "The note is saved."
 
 
-def _assign(request: HttpRequest, chosen: DLQEntryQuerySet) -> Said:
-    entries.assign(chosen, owner=user_of(request), by=user_of(request), door=Door.ADMIN)
-    return True, "This dead letter is yours."
+def _assign(request: HttpRequest, entry: DLQEntry) -> Said:
+    """To the person chosen; without a choice to oneself."""
+    wanted = request.POST.get("owner", "")
+    owner = user_of(request) if not wanted else people.assignee(wanted)
+    if owner is None:
+        raise ActRefusedError("There is nobody like that who may see dead letters. Choose from the list.", field="owner")
+    entries.assign(_chosen(entry), owner=owner, by=user_of(request), door=Door.ADMIN)
+    return True, "This dead letter is yours." if owner == request.user else f"This dead letter is {owner.get_username()}'s."
 
 
-def _release(request: HttpRequest, chosen: DLQEntryQuerySet) -> Said:
-    entries.assign(chosen, owner=None, by=user_of(request), door=Door.ADMIN)
+def _release(request: HttpRequest, entry: DLQEntry) -> Said:
+    entries.assign(_chosen(entry), owner=None, by=user_of(request), door=Door.ADMIN)
     return True, "This dead letter has no owner now."
 
 
-_ACTS: dict[str, tuple[str, Callable[[HttpRequest, DLQEntryQuerySet], Said]]] = {
+def _withdraw(request: HttpRequest, entry: DLQEntry) -> Said:
+    is_done = edits.withdraw(entry, by=user_of(request), door=Door.ADMIN, reason=_reason(request))
+    return is_done, "The correction is withdrawn." if is_done else "No correction was waiting any more."
+
+
+def _check(request: HttpRequest, entry: DLQEntry) -> Said:
+    mapping = versions.snapshot(entry.sync)["mappings"]
+    found = live.check(entry, mapping, by=user_of(request), door=Door.ADMIN)
+    return True, _FOUND[found.state]
+
+
+_FOUND = {
+    RowState.UNKNOWN: "The row was looked up.",
+    RowState.SAME: "The warehouse row is the one that was refused.",
+    RowState.CHANGED: "The warehouse row has changed since it was refused.",
+    RowState.GONE: "The warehouse has no such row any more.",
+}
+_ACTS: dict[str, tuple[str, Work]] = {
     "reprocess": ("reprocess", _reprocess(ReprocessMode.CURRENT)),
-    "resend": ("reprocess", _reprocess(ReprocessMode.STORED)),
+    "resend": ("resend", _reprocess(ReprocessMode.STORED)),
+    "resend_payload": ("resend", _reprocess(ReprocessMode.PAYLOAD)),
+    "send_edited": ("edit", _reprocess(ReprocessMode.EDITED)),
+    "withdraw": ("edit", _withdraw),
+    "delete": ("resend", _delete),
     "discard": ("discard", _discard),
     "reopen": ("discard", _reopen),
-    "note": ("change", _note),
-    "assign": ("change", _assign),
-    "release": ("change", _release),
+    "note": ("annotate", _note),
+    "assign": ("annotate", _assign),
+    "release": ("annotate", _release),
+    "check": ("view", _check),
 }
 
 
@@ -88,7 +130,7 @@ def sentence_of(result: ActResult, verb: str) -> SafeString:
     said = format_html("{} {} {}", f"{result.taken:,}", noun, verb) if result.taken else format_html("Nothing was {}", verb)
     if result.runs:
         said = format_html("{} for {}", said, runs)
-    left = format_html_join("", " {}.", ((str(one),) for one in result.left_out))
+    left = format_html_join("", " {}.", ((str(one).rstrip("."),) for one in result.left_out))
     return format_html("{}.{}{}", said, " Left out:" if result.left_out else "", left)
 
 

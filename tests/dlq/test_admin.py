@@ -234,8 +234,9 @@ def test_a_bulk_act_needs_its_own_permission_and_shows_its_button_only_then(kind
 
 @pytest.mark.parametrize(
     ("name", "permission"),
-    [("reprocess", "reprocess"), ("resend", "reprocess"), ("discard", "discard"), ("reopen", "discard"), ("note", "change"),
-     ("assign", "change"), ("release", "change")],
+    [("reprocess", "reprocess"), ("resend", "resend"), ("resend_payload", "resend"), ("delete", "resend"), ("discard", "discard"),
+     ("reopen", "discard"), ("note", "annotate"), ("assign", "annotate"), ("release", "annotate"), ("send_edited", "edit"),
+     ("withdraw", "edit")],
 )  # fmt: skip
 def test_an_act_on_an_entry_needs_its_permission(name: str, permission: str) -> None:
     entry = make_entry()
@@ -258,7 +259,7 @@ def test_entry_page_shows_the_blamed_field_first_and_says_that_nothing_changed(r
     assert len(captured) <= 12, [query["sql"][:90] for query in captured]
     rows = re.findall(r'<th scope="row" data-label="Field">(.*?)</th>.*?rd-diff">(.*?)</td>', html, re.DOTALL)
     plain = [tuple(re.sub(r"<[^>]+>", "", part).strip() for part in row) for row in rows]
-    assert plain == [("email named in the error", "Changed by the mapping"), ("id", "Same"), ("none", "Not mapped")]
+    assert plain == [("email named in the error", "Changed by the mapping"), ("id", "Same"), ("none from age", "Not mapped")]
     assert "Nothing has changed in the sync since." in html
     assert "reprocessing will very likely fail again" in html
     assert entry.info.remedy in html
