@@ -1,5 +1,5 @@
-"""Pages of the console for dead letters and their groups."""
+"""Pages of the console for dead letters, their groups and bulk operations."""
 
-from dlq.admin import entries, groups
+from dlq.admin import entries, groups, operations
 
-__all__ = ["entries", "groups"]
+__all__ = ["entries", "groups", "operations"]

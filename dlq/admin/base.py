@@ -27,7 +27,7 @@ _NEEDED = {
     BulkKind.EXPORT: "export",
     BulkKind.REOPEN: "discard",
     BulkKind.ASSIGN: "annotate",
-    BulkKind.CHECK: "view",
+    BulkKind.CHECK: "annotate",  # it reads many warehouse rows and notes what it found
 }
 
 
@@ -36,7 +36,7 @@ def user_of(request: HttpRequest) -> User:
 
 
 def may(request: HttpRequest, act: str) -> bool:
-    """``act``: reprocess, discard, export, or change (notes and owners)."""
+    """``act``: a permission on dead letters without ``_dlqentry``: reprocess, discard, annotate (notes and owners) ..."""
     return user_of(request).has_perm(f"dlq.{act}_dlqentry")
 
 

@@ -1,46 +1,62 @@
-"""Bulk acts: the list posts what is chosen, the confirmation page shows what was frozen, the next post acts on just that."""
+"""Bulk acts: the list posts what is chosen, the confirmation page shows what was frozen, the next post acts on just that.
+
+A page that only links here (an error group, a sync) gives the filter in the address; looking at it changes nothing.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.urls import reverse
 
-from dlq.admin.acts import sentence_of
-from dlq.admin.base import demand, list_url, permission_for, user_of
-from dlq.choices import Door, ReprocessMode
-from dlq.services import entries, export, selection, snapshots
-from dlq.services.entries import ActRefusedError
-from dlq.services.export import ExportFormat
+from dlq.admin import bulk_export, bulk_form, bulk_page
+from dlq.admin.base import demand, list_url, may, permission_for, user_of
+from dlq.choices import Door, OperationKind
+from dlq.services import confirmation, preflight, selection, snapshots
+from dlq.services.moves import ActRefusedError
 from dlq.services.snapshots import BulkKind, Snapshot
 from dlq.services.summary import summarise
-from syncs.console import links
 
 if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
 
 
 def confirm(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
-    kind = _kind(request.POST.get("act", ""))
+    """Freeze the choice and show it. GET takes the filter from the address and all that match it."""
+    given = request.POST if request.method == "POST" else request.GET
+    kind = _kind(given.get("act", ""))
     demand(request, permission_for(kind))
-    query = request.POST.get("filter", "")
+    query = _query(request)
     try:
         snapshot = _choose(request, kind, query)
     except ActRefusedError as refusal:
         messages.error(request, str(refusal))
         return HttpResponseRedirect(f"{list_url()}?{query}")
-    return _ask(page, request, snapshot, back=f"{list_url()}?{query}")
+    if kind == BulkKind.EXPORT:
+        return bulk_export.ask(page, request, snapshot)
+    return bulk_page.show(page, request, snapshot, summarise(snapshot))
+
+
+def _query(request: HttpRequest) -> str:
+    if request.method == "POST":
+        return request.POST.get("filter", "")
+    rest = request.GET.copy()
+    rest.pop("act", None)
+    return rest.urlencode()
 
 
 def _choose(request: HttpRequest, kind: BulkKind, query: str) -> Snapshot:
-    parsed = selection.parse(parse_qs(query, keep_blank_values=True))
+    parsed = selection.parse(parse_qs(query, keep_blank_values=True), user=user_of(request))
     if parsed.problems:
         raise ActRefusedError(f"Filter {parsed.problems[0].field}: {parsed.problems[0].message}.")
     ids: tuple[int, ...] | None = None
-    if not request.POST.get("across"):
+    if request.method == "POST" and not request.POST.get("across"):
         ticked = request.POST.getlist("entry")
         if not ticked:
             raise ActRefusedError("Nothing is chosen. Tick rows, or tick “all that match”.")
@@ -53,66 +69,59 @@ def _choose(request: HttpRequest, kind: BulkKind, query: str) -> Snapshot:
     return snapshot
 
 
-def _ask(page: ReadOnlyAdmin, request: HttpRequest, snapshot: Snapshot, *, back: str, problem: str = "") -> HttpResponse:
-    context = {
-        "snapshot": snapshot,
-        "kind": snapshot.kind.value,
-        "token": snapshot.token(),
-        "summary": summarise(snapshot),
-        "formats": [(one.value, one.label) for one in ExportFormat],
-        "back": back,
-        "problem": problem,
-        "reason": request.POST.get("reason", ""),
-    }
-    title = f"{snapshot.kind.value.capitalize()} dead letters"
-    return page.show(request, "admin/dlq/dlqentry/confirm.html", context, title=title, status=400 if problem else 200)
+def look(page: ReadOnlyAdmin, request: HttpRequest, kind_name: str) -> HttpResponse:
+    """Compare a sample with the warehouse: the parts of the page that this changes, or the page anew without JavaScript."""
+    kind = _kind(kind_name)
+    demand(request, permission_for(kind))
+    try:
+        snapshot = snapshots.load(request.POST.get("token", ""), kind, user=user_of(request))
+        looked = preflight.look(snapshot)
+    except ActRefusedError as refusal:
+        return _lost(request, refusal, list_url())
+    snapshot = snapshot.showing(looked=looked)
+    if request.headers.get("Accept") != "application/json":
+        return bulk_page.show(page, request, snapshot, summarise(snapshot))
+    context = bulk_page.rows_context(request, snapshot)
+    return JsonResponse(
+        {
+            "token": snapshot.token(),
+            "rows": render_to_string("dlq/confirm_rows.html", context, request),
+            "acknowledgement": render_to_string("dlq/confirm_acknowledgement.html", context, request),
+        }
+    )
 
 
 def perform(page: ReadOnlyAdmin, request: HttpRequest, kind_name: str) -> HttpResponseBase:
+    """Make the operation and go to its page. What is missing re-shows the confirmation with what was typed."""
     kind = _kind(kind_name)
     demand(request, permission_for(kind))
     back = list_url()
     try:
         snapshot = snapshots.load(request.POST.get("token", ""), kind, user=user_of(request))
         back = f"{list_url()}?{snapshot.query}"
-        return _perform(request, snapshot, back)
+        if kind == BulkKind.EXPORT:
+            return bulk_export.download(request, snapshot)
+        choice = bulk_form.read(request.POST, kind)
+        operation = confirmation.place(snapshot, choice, by=user_of(request), may=partial(may, request), door=Door.ADMIN)
     except ActRefusedError as refusal:
-        if refusal.field == "reason":
-            return _ask(page, request, snapshot, back=back, problem=str(refusal))
-        messages.error(request, str(refusal))
+        if refusal.field:
+            return bulk_page.show(page, request, snapshot, summarise(snapshot), problem=refusal)
+        return _lost(request, refusal, back)
+    if not user_of(request).has_perm("dlq.view_bulkoperation"):
+        messages.success(request, f"Bulk operation {operation.pk} has begun.")
         return HttpResponseRedirect(back)
+    return HttpResponseRedirect(reverse("admin:dlq_bulkoperation_change", args=(operation.pk,)))
 
 
-def _perform(request: HttpRequest, snapshot: Snapshot, back: str) -> HttpResponseBase:
-    chosen, by, reason = snapshots.checked(snapshot), user_of(request), request.POST.get("reason", "")
-    if snapshot.kind == BulkKind.EXPORT:
-        return export.response(chosen, _format(request), by=by, door=Door.ADMIN, reason=reason)
-    if snapshot.kind == BulkKind.DISCARD:
-        result = entries.discard(chosen, by=by, reason=reason, door=Door.ADMIN)
-        verb = "discarded"
-    else:
-        result = entries.reprocess(chosen, by=by, reason=reason, mode=_mode(request), door=Door.ADMIN)
-        verb = "queued"
-    messages.add_message(request, messages.SUCCESS if result.taken else messages.WARNING, sentence_of(result, verb))
-    run_page = links.page("admin:syncs_run_change", result.runs[0].pk) if len(result.runs) == 1 else ""
-    return HttpResponseRedirect(run_page or back)
+def _lost(request: HttpRequest, refusal: ActRefusedError, back: str) -> HttpResponse:
+    """The confirmation itself is no good any more."""
+    if request.headers.get("Accept") == "application/json":
+        return JsonResponse({"message": str(refusal)}, status=400)
+    messages.error(request, str(refusal))
+    return HttpResponseRedirect(back)
 
 
 def _kind(text: str) -> BulkKind:
-    if text not in (BulkKind.REPROCESS, BulkKind.DISCARD, BulkKind.EXPORT):
+    if text not in {*OperationKind, BulkKind.EXPORT}:
         raise Http404("There is no such act.")
     return BulkKind(text)
-
-
-def _mode(request: HttpRequest) -> ReprocessMode:
-    text = request.POST.get("mode", ReprocessMode.CURRENT)
-    if text not in set(ReprocessMode):
-        raise ActRefusedError("Choose which row is sent: today's, or the stored one.")
-    return ReprocessMode(text)
-
-
-def _format(request: HttpRequest) -> ExportFormat:
-    text = request.POST.get("format", "")
-    if text not in set(ExportFormat):
-        raise ActRefusedError("Choose a file format: CSV, JSON or JSON Lines.")
-    return ExportFormat(text)

@@ -7,14 +7,15 @@ list of a million ids; ticked rows are at most a page and go as ids.
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from django.core import signing
-from django.db.models import Max
+from django.db.models import Count, Max
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -22,6 +23,8 @@ from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services.moves import ActRefusedError
 from dlq.services.selection import EntryFilter, parse
+from syncs.models import Sync
+from syncs.services import access
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,10 +44,36 @@ class BulkKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at a sample of the warehouse rows found: dead letters by state. ``notes``: what was not read, and why."""
+
+    same: int = 0
+    changed: int = 0
+    gone: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.same + self.changed + self.gone
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the confirmation page said. ``count``: dead letters that the act takes. ``changed_count``: of these, those whose
+    sync has changed since they failed; ``looked``: None until somebody looked. These two are for a reprocess.
+    """
+
+    count: int = 0
+    changed_count: int = 0
+    looked: Looked | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """``query``: the filter with absolute times. ``ids``: ticked rows; None: all that match. ``count``: all of them then.
 
-    ``nonce`` is this confirmation's own: what is made of it is made once, however often the form is posted.
+    ``nonce`` is this confirmation's own: what is made of it is made once, however often the form is posted. ``shown``: what its
+    page said, so that the post is held to that without counting again.
     """
 
     kind: BulkKind
@@ -55,6 +84,7 @@ class Snapshot:
     count: int
     user_id: int
     nonce: str = ""
+    shown: Shown = Shown()
 
     def entries(self) -> DLQEntryQuerySet:
         """The selection as confirmed, less what was touched since."""
@@ -64,21 +94,39 @@ class Snapshot:
             chosen = _filter_of(self.query).entries()
         return chosen.frozen(max_id=self.max_id, as_of=self.as_of)
 
+    def showing(self, **values: Any) -> Snapshot:
+        """The same confirmation, with what its page says of it."""
+        return replace(self, shown=replace(self.shown, **values))
+
     def token(self) -> str:
         values = asdict(self) | {"kind": self.kind.value, "as_of": self.as_of.isoformat()}
         return signing.dumps(values, salt=_SALT, compress=True)
 
 
 def take(kind: BulkKind, found: EntryFilter, *, user: User, ids: tuple[int, ...] | None = None) -> Snapshot:
-    """Freeze what is there now. ``ids`` None: all that match the filter."""
+    """Freeze what is there now, of the syncs that the user may see. ``ids`` None: all that match the filter."""
     if ids is not None and len(ids) > MAX_TICKED:
         raise ActRefusedError(f"At most {MAX_TICKED:,} rows can be ticked; narrow the filter and take all that match it.")
     now = timezone.now()
-    fixed = found.at(now)
-    chosen = fixed.entries() if ids is None else DLQEntry.objects.filter(pk__in=ids)
-    max_id = DLQEntry.objects.aggregate(last=Max("pk"))["last"] or 0
-    count = chosen.frozen(max_id=max_id, as_of=now).count()
-    return Snapshot(kind, fixed.query(), ids, max_id, now, count, user.pk, secrets.token_urlsafe(18))
+    fixed = _within_sight(found.at(now), user)
+    if ids is None:
+        chosen = fixed.entries()
+    else:
+        chosen = access.scoped(DLQEntry.objects.filter(pk__in=ids), user)
+        ids = tuple(chosen.order_by("pk").values_list("pk", flat=True))
+    # What arrives later has a higher id than the highest that is there now.
+    there = chosen.order_by().filter(updated_at__lte=now).aggregate(count=Count("pk"), last=Max("pk"))
+    return Snapshot(kind, fixed.query(), ids, there["last"] or 0, now, there["count"], user.pk, secrets.token_urlsafe(18))
+
+
+def _within_sight(fixed: EntryFilter, user: User) -> EntryFilter:
+    """Narrowed to the syncs that the user may see, so that whoever carries it out needs to know nothing of teams."""
+    visible = access.visible_sync_ids(user)
+    if visible is None or not Sync.objects.exclude(pk__in=visible).exists():
+        return fixed
+    scope = fixed.scope()
+    seen = tuple(pk for pk in visible if scope is None or pk in scope)
+    return replace(fixed, connection_sync_ids=seen) if seen else replace(fixed, is_nothing=True)
 
 
 def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
@@ -93,6 +141,8 @@ def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
         raise ActRefusedError("This confirmation belongs to another act or another user. Choose the dead letters again.")
     as_of = parse_datetime(values["as_of"])
     assert as_of is not None  # we signed it
+    if timezone.now() - as_of > MAX_AGE:  # signed again since, with what a look found
+        raise ActRefusedError("This confirmation is older than an hour. Choose the dead letters again.")
     ids = values["ids"]
     return Snapshot(
         kind=kind,
@@ -103,7 +153,14 @@ def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
         count=values["count"],
         user_id=values["user_id"],
         nonce=values.get("nonce", ""),
+        shown=_shown(values.get("shown") or {}),
     )
+
+
+def _shown(values: Mapping[str, Any]) -> Shown:
+    looked = values.get("looked")
+    found = Looked(**{**looked, "notes": tuple(looked["notes"])}) if looked else None
+    return Shown(**{**values, "looked": found}) if values else Shown()
 
 
 def checked(snapshot: Snapshot) -> DLQEntryQuerySet:

@@ -1,20 +1,27 @@
-"""The numbers of a confirmation page: what would be acted on, by sync, error type and response code, from one query."""
+"""The numbers of a confirmation page: what would be acted on, by sync, error type, response code and error group."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Count, Max, Min
+from django.db.models import Count, Max, Min, Q
 
 from dlq.choices import EntryStatus
-from dlq.services.changes import warnings_before_reprocess
-from dlq.services.entries import BUSY, CLOSED, NO_KEY, LeftOut
+from dlq.models import ErrorGroup
+from dlq.services import estimates, preflight
+from dlq.services.entries import BUSY, CLOSED, NO_KEY, NOT_DISCARDED, LeftOut
+from dlq.services.estimates import Estimate
+from dlq.services.preflight import SyncChanges
 from dlq.services.snapshots import BulkKind, Snapshot
 from syncs.errors import ErrorType
 from syncs.models import Sync
 
+GROUPS_SHOWN = 6
+SYNCS_READ = 500  # the largest ones; of the rest only the number is told
 _BUSY = (EntryStatus.QUEUED, EntryStatus.INFLIGHT)
 
 
@@ -22,57 +29,118 @@ _BUSY = (EntryStatus.QUEUED, EntryStatus.INFLIGHT)
 class Line:
     label: str
     count: int
+    note: str = ""
 
 
 @dataclass(slots=True)
 class Summary:
-    """``count``: entries that the act would take; the breakdowns are of these. ``left_out``: the rest, with why."""
+    """``count``: entries that the act would take; the breakdowns are of these. ``left_out``: the rest, with why.
+    ``passing_count``: of these, failed for a reason that passes by itself. ``changes``, ``estimate``: for a reprocess.
+    """
 
     count: int = 0
     left_out: list[LeftOut] = field(default_factory=list)
     by_sync: list[Line] = field(default_factory=list)
     by_type: list[Line] = field(default_factory=list)
     by_code: list[Line] = field(default_factory=list)
+    by_group: list[Line] = field(default_factory=list)
+    group_count: int = 0
     oldest_at: datetime | None = None
     newest_at: datetime | None = None
+    passing_count: int = 0
     warnings: list[str] = field(default_factory=list)
+    changes: SyncChanges | None = None
+    estimate: Estimate | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """While the one query is read."""
+
+    syncs: Counter[int] = field(default_factory=Counter)
+    types: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    groups: Counter[int] = field(default_factory=Counter)
+    versions: Counter[tuple[int, int | None]] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def summarise(snapshot: Snapshot) -> Summary:
-    rows = (
-        snapshot.entries()
-        .order_by()
-        .values("sync_id", "error_type", "http_status", "status", "version_id")
-        .annotate(count=Count("pk"), oldest=Min("first_failed_at"), newest=Max("last_failed_at"))
-    )
-    result = Summary()
-    syncs, types, codes = Counter[int](), Counter[str](), Counter[str]()
-    left_out = Counter[str]()
-    by_version = Counter[tuple[int, int | None]]()
-    for row in rows:
-        count = row["count"]
-        obstacle = _obstacle(snapshot.kind, row["status"], row["error_type"])
-        if obstacle:
-            left_out[obstacle] += count
-            continue
-        result.count += count
-        syncs[row["sync_id"]] += count
-        types[ErrorType(row["error_type"]).info.label] += count
-        codes["No response" if row["http_status"] is None else str(row["http_status"])] += count
-        by_version[row["sync_id"], row["version_id"]] += count
-        result.oldest_at = min(filter(None, (result.oldest_at, row["oldest"])))
-        result.newest_at = max(filter(None, (result.newest_at, row["newest"])))
-    names = dict(Sync.objects.filter(pk__in=syncs).values_list("pk", "name"))
-    result.by_sync = [Line(names.get(pk, "?"), count) for pk, count in syncs.most_common()]
-    result.by_type = [Line(label, count) for label, count in types.most_common()]
-    result.by_code = [Line(label, count) for label, count in codes.most_common()]
-    result.left_out = [LeftOut(count, reason) for reason, count in left_out.most_common()]
-    if snapshot.kind == BulkKind.REPROCESS and by_version:
-        result.warnings = warnings_before_reprocess(by_version)
+    """Three queries; for a reprocess five more, however many syncs and versions there are."""
+    result, tally = Summary(), _Tally()
+    for row in _rows(snapshot):
+        _add(result, tally, row, snapshot.kind)
+    largest = [pk for pk, _count in tally.syncs.most_common(SYNCS_READ)]
+    chosen = Sync.objects.filter(pk__in=largest).select_related("current_version")
+    syncs: dict[int, Any] = {sync.pk: sync for sync in estimates.with_newest_runs(chosen)}
+    titles = _titles(tally.groups)
+    names = {pk: sync.name for pk, sync in syncs.items()}
+    result.by_sync = [Line(names.get(pk, f"sync {pk}"), count) for pk, count in tally.syncs.most_common()]
+    result.by_type = [Line(label, count) for label, count in tally.types.most_common()]
+    result.by_code = [Line(label, count) for label, count in tally.codes.most_common()]
+    result.by_group = [
+        Line(titles[pk][0], count, titles[pk][1] if len(names) > 1 else "")
+        for pk, count in tally.groups.most_common(GROUPS_SHOWN)
+        if pk in titles
+    ]
+    result.group_count = len(tally.groups)
+    result.left_out = [LeftOut(count, reason) for reason, count in tally.left_out.most_common()]
+    if snapshot.kind == BulkKind.REPROCESS and result.count:
+        result.warnings = [sentence for pk in largest if pk in syncs for sentence in _state_of(syncs[pk], tally.syncs[pk])]
+        result.changes = preflight.sync_changes(syncs, tally.versions)
+        result.estimate = estimates.estimate(syncs, tally.syncs)
     return result
 
 
+def _rows(snapshot: Snapshot) -> Iterable[dict[str, Any]]:
+    columns = ("sync_id", "error_type", "http_status", "status", "version_id", "group_id")
+    passing = Count("pk", filter=Q(is_permanent=False))
+    found = snapshot.entries().order_by().values(*columns)
+    return found.annotate(  # type: ignore[no-any-return]
+        count=Count("pk"), passing=passing, oldest=Min("first_failed_at"), newest=Max("last_failed_at")
+    ).iterator(chunk_size=2_000)
+
+
+def _add(result: Summary, tally: _Tally, row: Mapping[str, Any], kind: BulkKind) -> None:
+    count = row["count"]
+    obstacle = _obstacle(kind, row["status"], row["error_type"])
+    if obstacle:
+        tally.left_out[obstacle] += count
+        return
+    result.count += count
+    result.passing_count += row["passing"]
+    result.oldest_at = min(filter(None, (result.oldest_at, row["oldest"])))
+    result.newest_at = max(filter(None, (result.newest_at, row["newest"])))
+    tally.syncs[row["sync_id"]] += count
+    tally.types[ErrorType(row["error_type"]).info.label] += count
+    tally.codes["No response" if row["http_status"] is None else str(row["http_status"])] += count
+    tally.groups[row["group_id"]] += count
+    tally.versions[row["sync_id"], row["version_id"]] += count
+
+
 def _obstacle(kind: BulkKind, status: str, error_type: str) -> str:
-    if kind == BulkKind.EXPORT or status == EntryStatus.OPEN:
-        return NO_KEY if kind == BulkKind.REPROCESS and error_type == ErrorType.INVALID_KEY else ""
+    """Why an entry with this status would be left out; "" when it would not."""
+    if kind in (BulkKind.REPROCESS, BulkKind.CHECK) and error_type == ErrorType.INVALID_KEY:
+        return NO_KEY
+    if kind in (BulkKind.EXPORT, BulkKind.ASSIGN, BulkKind.CHECK):
+        return ""
+    if kind == BulkKind.REOPEN:
+        return "" if status == EntryStatus.DISCARDED else NOT_DISCARDED
+    if status == EntryStatus.OPEN:
+        return ""
     return BUSY if status in _BUSY else CLOSED
+
+
+def _titles(groups: Counter[int]) -> dict[int, tuple[str, str]]:
+    """Title and sync of the most frequent error groups."""
+    ids = [pk for pk, _count in groups.most_common(GROUPS_SHOWN)]
+    rows = ErrorGroup.objects.filter(pk__in=ids).values_list("pk", "title", "sync__name")
+    return {pk: (title, name) for pk, title, name in rows}
+
+
+def _state_of(sync: Sync, count: int) -> list[str]:
+    if sync.is_paused:
+        return [f"{sync.name} is paused: its {count:,} wait until it is resumed."]
+    if sync.status == "failing":
+        return [f"{sync.name} is failing now: its {count:,} may fail again."]
+    return []
