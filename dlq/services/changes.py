@@ -12,7 +12,7 @@ from dlq.models import DLQEntry
 from dlq.services.live import Live
 from syncs.choices import SyncStatus
 from syncs.errors import ErrorType
-from syncs.models import Sync, SyncVersion
+from syncs.models import Sync
 from syncs.services import versions
 
 _PARTS = {
@@ -88,23 +88,31 @@ def _expected(entry: DLQEntry, parts: list[str] | None, live: Live | None) -> Ve
             "The failure was a passing one: the next run tries the row again by itself.",
             "Reprocess it to try at once.",
         )
-    changed = (["row"] if row == RowState.CHANGED else []) + [f"{part} of the sync" for part in parts or ()]
+    changed = _changed(is_row=row == RowState.CHANGED, parts=parts or [])
     if live is not None and changed and live.payload and live.payload == entry.payload:
         return Verdict(
             Tone.WARN,
-            f"The {_join(changed)} has changed since, but not in what is sent.",
+            f"{changed} since, but not in what is sent.",
             "The same payload would go out, so reprocessing will very likely fail again.",
         )
     if changed:
         advice = "Reprocessing may succeed now."
         if row == RowState.UNKNOWN:
             advice += " Look at the row now to see what would be sent."
-        return Verdict(Tone.GOOD, f"The {_join(changed)} has changed since.", advice)
+        return Verdict(Tone.GOOD, f"{changed} since.", advice)
     if parts is None:
         return Verdict(Tone.INFO, "Whether the sync has changed since is not known.", entry.info.remedy)
     if row == RowState.SAME:
         return Verdict(Tone.WARN, "Nothing has changed: reprocessing will very likely fail again.", UNCHANGED_ROW)
     return Verdict(Tone.WARN, "Nothing has changed in the sync since.", UNCHANGED.split(". ", 1)[1])
+
+
+def _changed(*, is_row: bool, parts: list[str]) -> str:
+    """``The row and the mapping of the sync have changed``; "" for nothing."""
+    subjects = ["row"] * is_row + [f"{_join(parts)} of the sync"] * bool(parts)
+    if not subjects:
+        return ""
+    return f"The {' and the '.join(subjects)} {'have' if is_row + len(parts) > 1 else 'has'} changed"
 
 
 def _state_sentence(sync: Sync) -> str:
@@ -138,45 +146,3 @@ def _settled(entry: DLQEntry) -> Verdict:
 
 def _join(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def warnings_before_reprocess(by_version: Mapping[tuple[int, int | None], int]) -> list[str]:
-    """Sentences for the confirmation page. ``by_version``: (sync id, version id) -> entries that would be sent again."""
-    totals: dict[int, int] = {}
-    for (sync_id, _version), count in by_version.items():
-        totals[sync_id] = totals.get(sync_id, 0) + count
-    syncs = Sync.objects.select_related("current_version").in_bulk(list(totals))
-    return _unchanged(syncs, by_version) + [
-        sentence for pk, sync in sorted(syncs.items()) for sentence in _state_of(sync, totals[pk])
-    ]
-
-
-def _state_of(sync: Sync, count: int) -> list[str]:
-    if sync.is_paused:
-        return [f"{sync.name} is paused: its {count:,} wait until it is resumed."]
-    if sync.status == "failing":
-        return [f"{sync.name} is failing now: its {count:,} may fail again."]
-    return []
-
-
-def _unchanged(syncs: Mapping[int, Sync], by_version: Mapping[tuple[int, int | None], int]) -> list[str]:
-    """How many would be sent by exactly the query, mapping and destination that refused them."""
-    now = {pk: versions.snapshot(sync) for pk, sync in syncs.items()} if len(syncs) <= 20 else {}
-    used = {version for _sync, version in by_version if version is not None}
-    then = SyncVersion.objects.in_bulk(list(used)) if len(used) <= 100 else {}
-    same = total = 0
-    for (sync_id, version_id), count in by_version.items():
-        total += count
-        sync = syncs.get(sync_id)
-        if sync is None or version_id is None:
-            continue
-        if sync_id in now and version_id in then:
-            is_same = not changed_parts(then[version_id].snapshot, now[sync_id])
-        else:
-            is_same = version_id == sync.current_version_id
-        same += count if is_same else 0
-    if total and same == total:
-        return [UNCHANGED.replace("the row itself or the destination was", "the rows themselves or the destination were")]
-    if same:
-        return [f"For {same:,} of {total:,} nothing has changed in the sync since: they will very likely fail again."]
-    return []

@@ -41,6 +41,7 @@ def page(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
         "groups": [_group(sync, group) for group in overview.open_groups(sync)],
         "open_count": open_count,
         "entries_url": links.entries(sync=str(sync.pk)),
+        "clear_url": links.page("admin:dlq_dlqentry_bulk", act="reprocess", status="open", sync=str(sync.pk)),
         "mappings": list(sync.mappings.order_by("position", "id")),
         "firings": _firings(sync),
         "versions": list(sync.versions.select_related("author").order_by("-number")[:8]),
