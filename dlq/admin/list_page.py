@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from dlq.admin import filterbar
 from dlq.admin.base import may, permission_for, user_of
-from dlq.models import SavedView
+from dlq.choices import EntryStatus
 from dlq.services import paging, selection, tally, views
 from dlq.services.lines import lines
-from dlq.services.offers import offers
+from dlq.services.offers import View, offers
 from dlq.services.paging import Page, Position
 from dlq.services.selection import EntryFilter
 from dlq.services.snapshots import BulkKind
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
 
 _PLACES = ("after", "before")
+_TABS_MAX = 15  # more views are on their own page
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class BulkButton:
 _BUTTONS = (
     BulkButton("reprocess", "Reprocess", "rd-button-primary", "r"),
     BulkButton("discard", "Discard", "rd-button-danger", "d"),
+    BulkButton("reopen", "Reopen", "", "u"),
     BulkButton("assign", "Assign", "", "a"),
     BulkButton("check", "Check rows", "", "c"),
     BulkButton("export", "Export", "", "e"),
@@ -68,9 +70,8 @@ def show(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
         (_, after), (_, before) = places
         found = paging.page(fixed.entries(), after=after, before=before, total=facets.total if facets else None)
     offered = offers(parsed.filter, user)
-    saved = views.visible_to(user)
-    tabs = _tabs(parsed.filter, saved)
-    broken = views.of_query(saved, request.META.get("QUERY_STRING", "")) if parsed.problems else None
+    tabs = _tabs(parsed.filter, offered.views)
+    broken = views.of_query(offered.views, request.META.get("QUERY_STRING", "")) if parsed.problems else None
     context = {
         "page": found,
         "lines": lines(found.entries, offered.people),
@@ -85,14 +86,21 @@ def show(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
         "chips": filterbar.chips(parsed.filter, offered),
         "built_in": tabs[: len(views.BUILT_IN)],
         "saved": tabs[len(views.BUILT_IN) :],
+        "has_views": bool(offered.views),
         "is_saved": any(tab.is_current for tab in tabs),
         "may_share": views.may_share(user),
         "is_default": parsed.filter == EntryFilter(),
         "is_first": facets is not None and not sum(facets.statuses.values()),
-        "buttons": [one for one in _BUTTONS if one.act in set(BulkKind) and may(request, permission_for(BulkKind(one.act)))],
+        "buttons": _buttons(request, parsed.filter),
     }
     status = 400 if parsed.problems or is_lost else 200
     return page.show(request, "admin/dlq/dlqentry/list.html", context, title="Dead letters", status=status)
+
+
+def _buttons(request: HttpRequest, found: EntryFilter) -> list[BulkButton]:
+    is_reopening = EntryStatus.DISCARDED in found.statuses
+    fitting = [one for one in _BUTTONS if one.act in set(BulkKind) and (one.act != "reopen" or is_reopening)]
+    return [one for one in fitting if may(request, permission_for(BulkKind(one.act)))]
 
 
 def _place(request: HttpRequest, name: str) -> tuple[str, Position | None]:
@@ -100,10 +108,11 @@ def _place(request: HttpRequest, name: str) -> tuple[str, Position | None]:
     return text, Position.parse(text) if text else None
 
 
-def _tabs(found: EntryFilter, saved: list[SavedView]) -> list[Tab]:
+def _tabs(found: EntryFilter, saved: list[View]) -> list[Tab]:
     made = [Tab(one.name, one.query, views.is_current(one.query, found)) for one in views.BUILT_IN]
     for view in saved:
-        owner: Any = view.owner
-        other = "" if owner.pk == found.me else owner.get_username()
-        made.append(Tab(view.name, view.query, views.is_current(view.query, found), other, view.is_shared))
+        other = "" if view.owner_id == found.me else view.owner_name
+        tab = Tab(view.name, view.query, views.is_current(view.query, found), other, view.is_shared)
+        if len(made) < _TABS_MAX or tab.is_current:
+            made.append(tab)
     return made

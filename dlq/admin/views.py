@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def listing(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     user = user_of(request)
-    saved = views.visible_to(user)
-    gone, offered = views.gone(saved, user), offers(EntryFilter(), user)
+    offered = offers(EntryFilter(), user)
+    gone = views.gone(offered.views, user)
     shown = [
         {
             "view": view,
@@ -33,7 +33,7 @@ def listing(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
             "is_mine": view.owner_id == user.pk,
             "may_change": views.may_change(view, user),
         }
-        for view in saved
+        for view in offered.views
     ]
     context = {"shown": shown, "may_share": views.may_share(user)}
     return page.show(request, "admin/dlq/dlqentry/views.html", context, title="Saved views")

@@ -1,4 +1,5 @@
-"""What the filters of the dead letter list have to offer: syncs, connections, error codes, people. Four small queries at most.
+"""What the filters of the dead letter list have to offer: syncs, connections, error codes, people, saved views. Three queries
+at most, because the list has few to spend.
 
 Everything is narrowed to the syncs that the user may see. Chosen values are always among what is offered.
 """
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, OuterRef, Q, Sum
+from django.db.models import Exists, FilteredRelation, OuterRef, Q, Sum
 
 from dlq.models import DLQEntry, ErrorGroup
 from dlq.services.entry_filter import EntryFilter
@@ -31,6 +32,18 @@ class Person:
     initials: str  # one or two letters
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """A saved view that the user sees."""
+
+    pk: int
+    name: str
+    query: str
+    is_shared: bool
+    owner_id: int
+    owner_name: str
+
+
 @dataclass(slots=True)
 class Offers:
     """``codes``: error code -> live entries of it. ``sync_count``: all syncs, of which ``syncs`` lists at most SYNCS_MAX."""
@@ -41,13 +54,14 @@ class Offers:
     codes: dict[str, int] = field(default_factory=dict)
     people: dict[int, Person] = field(default_factory=dict)
     group_title: str = ""
+    views: list[View] = field(default_factory=list)  # one's own, then those that others share; each by name
 
 
 def offers(found: EntryFilter, user: User) -> Offers:
     made = Offers()
     _syncs(made, found, user)
     _codes(made, found, user)
-    _people(made, found)
+    _people_and_views(made, found, user)
     return made
 
 
@@ -65,7 +79,9 @@ def _syncs(made: Offers, found: EntryFilter, user: User) -> None:
 
 def _codes(made: Offers, found: EntryFilter, user: User) -> None:
     groups = access.scoped(ErrorGroup.objects.all(), user)
-    if found.group_id is not None:  # one group has one code: nothing to choose, and only its title is wanted
+    if found.text:
+        pass  # a search has queries of its own to spend
+    elif found.group_id is not None:  # one group has one code: nothing to choose, and only its title is wanted
         made.group_title = groups.filter(pk=found.group_id).values_list("title", flat=True).first() or ""
     else:
         scope = found.scope()
@@ -78,14 +94,21 @@ def _codes(made: Offers, found: EntryFilter, user: User) -> None:
         made.codes.setdefault(code, 0)
 
 
-def _people(made: Offers, found: EntryFilter) -> None:
-    """Those who own dead letters: each is one probe of the index of owners."""
-    wanted = Q(Exists(DLQEntry.objects.filter(owner=OuterRef("pk"))))
-    if found.owner.isdigit():
-        wanted |= Q(pk=int(found.owner))
-    people = get_user_model().objects.filter(wanted).order_by("username")
-    for pk, first, last, username in people.values_list("pk", "first_name", "last_name", "username")[:PEOPLE_MAX]:
-        made.people[pk] = person(pk, first, last, username)
+def _people_and_views(made: Offers, found: EntryFilter, user: User) -> None:
+    """Who owns dead letters, and which saved views the user sees. One query, since both hang on people."""
+    seen = Q(saved_views__is_shared=True) | Q(saved_views__owner=user)
+    is_owner = Exists(DLQEntry.objects.filter(owner=OuterRef("pk")))  # one probe of the index of owners
+    wanted = Q(is_owner=True) | Q(view__isnull=False) | Q(pk=int(found.owner) if found.owner.isdigit() else None)
+    people = get_user_model().objects.annotate(is_owner=is_owner, view=FilteredRelation("saved_views", condition=seen))
+    who, what = ("pk", "first_name", "last_name", "username", "is_owner"), ("pk", "name", "query", "is_shared")
+    rows = people.filter(wanted).order_by("username").values_list(*who, *(f"view__{name}" for name in what))
+    for pk, first, last, username, is_owner_too, view_pk, name, query, is_shared in rows.iterator(chunk_size=2_000):
+        is_offered = is_owner_too or str(pk) == found.owner
+        if is_offered and (len(made.people) < PEOPLE_MAX or str(pk) == found.owner):
+            made.people[pk] = person(pk, first, last, username)
+        if view_pk is not None:
+            made.views.append(View(view_pk, name, query, is_shared, pk, username))
+    made.views.sort(key=lambda view: (view.owner_id != user.pk, view.name.casefold(), view.pk))
 
 
 def person(pk: int, first: str, last: str, username: str) -> Person:

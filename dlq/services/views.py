@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl
@@ -20,6 +20,7 @@ from django.db.models import Q, QuerySet
 from dlq.models import ErrorGroup, SavedView
 from dlq.services import selection
 from dlq.services.moves import ActRefusedError
+from dlq.services.offers import View
 from dlq.services.selection import EntryFilter
 from syncs.models import Connection, Run, Sync
 from syncs.services import access
@@ -51,19 +52,13 @@ BUILT_IN = (
 )
 
 
-def visible_to(user: User) -> list[SavedView]:
-    """One's own, then those that others share; each by name."""
-    found = SavedView.objects.select_related("owner").filter(Q(owner=user) | Q(is_shared=True))
-    return sorted(found, key=lambda view: (view.owner_id != user.pk, view.name.casefold(), view.pk))
-
-
 def find(pk: int, user: User) -> SavedView | None:
     """None where there is none, or it is somebody else's private one."""
     seen = Q(is_shared=True) | Q(owner=user)
     return SavedView.objects.select_related("owner").filter(seen, pk=pk).first()
 
 
-def may_change(view: SavedView, user: User) -> bool:
+def may_change(view: SavedView | View, user: User) -> bool:
     return view.owner_id == user.pk or user.has_perm(CHANGE_ANY)
 
 
@@ -76,13 +71,13 @@ def is_current(query: str, found: EntryFilter) -> bool:
     return sorted(parse_qsl(query)) == sorted(found.parameters())
 
 
-def of_query(saved: Iterable[SavedView], query: str) -> SavedView | None:
+def of_query(saved: Iterable[View], query: str) -> View | None:
     """The view that an address, as it was asked for, comes from."""
     wanted = sorted(parse_qsl(query))
     return next((view for view in saved if sorted(parse_qsl(view.query)) == wanted), None)
 
 
-def gone(saved: Iterable[SavedView], user: User) -> dict[int, str]:
+def gone(saved: Sequence[View], user: User) -> dict[int, str]:
     """Id of a view -> what it names that is not there any more, or not for this user. One query for each kind of thing."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for view in saved:

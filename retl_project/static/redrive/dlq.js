@@ -48,10 +48,12 @@
     box.hidden = false;
     box.addEventListener("input", () => {
       const wanted = box.value.trim().toLowerCase();
-      labels.forEach((one) => { one.hidden = !one.textContent.toLowerCase().includes(wanted); });
+      labels.forEach((one) => { one.hidden = !one.querySelector("bdi").textContent.toLowerCase().includes(wanted); });
     });
     box.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
-    box.closest("details").addEventListener("toggle", (event) => { if (event.target.open) box.focus(); });
+    if (box.parentElement.classList.contains("rd-popover")) {
+      box.closest("details").addEventListener("toggle", (event) => { if (event.target.open) box.focus(); });
+    }
   });
 
   // --- an address without empty parameters
