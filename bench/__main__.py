@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-NAMES = {"engine": "bench.engine", "memory": "bench.memory"}
+NAMES = {"engine": "bench.engine", "memory": "bench.memory", "pages": "bench.pages"}
 
 
 def main() -> None:
