@@ -50,7 +50,8 @@ class Part:
     url: str
 
 
-def live(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
+def context(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
+    """All of it changes while the operation is active, its members included."""
     progress = operations.progress(operation)
     here = _url("change", operation.pk)
     return {
@@ -65,7 +66,9 @@ def live(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
         "acts": _acts(request, operation),
         "undo": _undo(request, operation),
         "here": here,
-        "progress_url": _url("progress", operation.pk),
+        "progress_url": f"{_url('progress', operation.pk)}?{request.GET.urlencode()}",
+        **_chosen(operation),
+        **_items(request, operation),
     }
 
 
@@ -110,7 +113,7 @@ def _undo(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
     }
 
 
-def chosen(operation: BulkOperation) -> dict[str, Any]:
+def _chosen(operation: BulkOperation) -> dict[str, Any]:
     """What it acts on, in words."""
     is_filter = operation.ids is None and operation.of_operation_id is None
     return {
@@ -123,19 +126,19 @@ def chosen(operation: BulkOperation) -> dict[str, Any]:
     }
 
 
-def items(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
+def _items(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
     """The members, page by page; ``problem`` where the address cannot be read, and then none."""
     outcome, after = request.GET.get("outcome", ""), request.GET.get("after", "")
     words = operation_words.outcomes(operation)
-    context: dict[str, Any] = {"outcome": outcome, "outcomes": [(value, words[ItemOutcome(value)]) for value in _FILLS]}
+    found: dict[str, Any] = {"outcome": outcome}
     if outcome and outcome not in set(ItemOutcome):
-        return {**context, "problem": f"There is no such outcome; there are {', '.join(ItemOutcome)}."}
+        return {**found, "problem": f"There is no such outcome; there are {', '.join(ItemOutcome)}."}
     if after and not (after.isascii() and after.isdigit() and len(after) <= 18):
-        return {**context, "problem": "The position in the list is not valid. Start again at the first."}
+        return {**found, "problem": "The position in the list is not valid. Start again at the first."}
     wanted = ItemOutcome(outcome) if outcome else None
     page = operations.items(operation, wanted, int(after) if after else None)
     rows = [(item, words[ItemOutcome(item.outcome)]) for item in page.items]
-    return {**context, "rows": rows, "next_after": page.next_after, "after": after}
+    return {**found, "rows": rows, "next_after": page.next_after, "after": after}
 
 
 def row(operation: BulkOperation) -> dict[str, Any]:

@@ -89,7 +89,11 @@ def verdict(operation: BulkOperation, progress: Progress) -> Said:
     if operation.ends_as:
         return Said("info", "It is being ended.", operation.message)
     if operation.status == OperationStatus.HALTED:
-        return Said("bad", f"Halted: {operation.message or 'the same error came back.'}", "Nothing else was sent.")
+        return Said(
+            "bad",
+            f"Halted: {operation.message or 'the same error came back.'}",
+            "Nothing else was sent. Look at what was refused first; once resumed, it starts with small waves again.",
+        )
     if operation.status == OperationStatus.PAUSED:
         is_out = bool(progress.counts[ItemOutcome.SENT])
         advice = "The wave that was sent goes on to its end." if is_out else "Nothing happens until somebody resumes it."
@@ -143,7 +147,7 @@ def hints(operation: BulkOperation, progress: Progress, *, here: str) -> list[Hi
     bulk = links.page("admin:dlq_dlqentry_bulk")
     if operation.refused_count and (operation.is_over or operation.status == OperationStatus.HALTED):
         run = progress.runs[-1].pk if progress.runs else None
-        found.append(Hint("See who was refused again", f"{here}?outcome=refused#items"))
+        found.append(Hint("See what was refused again", f"{here}?outcome=refused#items"))
         if run is not None:
             found.append(Hint(f"Dead letters that run {run} refused", links.entries(run=str(run))))
     if operation.gone_count and operation.is_over:

@@ -46,18 +46,15 @@ class BulkOperationAdmin(ReadOnlyAdmin):
 
     def operation_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         operation = self._operation(pk)
-        context = {
-            **operation_page.live(request, operation),
-            **operation_page.chosen(operation),
-            **operation_page.items(request, operation),
-        }
+        context = operation_page.context(request, operation)
         title = f"{operation.get_kind_display()}, bulk operation {pk}"
-        return self.show(request, "admin/dlq/bulkoperation/page.html", context, title=title)
+        status = 400 if context.get("problem") else 200
+        return self.show(request, "admin/dlq/bulkoperation/page.html", context, title=title, status=status)
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The part that changes while the operation is active."""
+        """The page's content, for as long as the operation is active."""
         operation = self._operation(pk)
-        html = render_to_string("admin/dlq/bulkoperation/live.html", operation_page.live(request, operation), request)
+        html = render_to_string("admin/dlq/bulkoperation/live.html", operation_page.context(request, operation), request)
         return JsonResponse({"html": html, "status": operation.status, "is_active": not operation.is_over})
 
     def act_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:

@@ -25,6 +25,10 @@ class Estimate:
     span: timedelta | None
     unknown: tuple[str, ...] = ()
 
+    @property
+    def is_short(self) -> bool:
+        return self.span is not None and self.span < timedelta(minutes=1)
+
 
 def with_newest_runs(syncs: QuerySet[Sync]) -> QuerySet[Any]:
     """Adds ``runs_from``: the id from which on a sync's newest runs are looked at."""
