@@ -109,7 +109,9 @@ def _expected(entry: DLQEntry, parts: list[str] | None, live: Live | None) -> Ve
 
 def _changed(*, is_row: bool, parts: list[str]) -> str:
     """``The row and the mapping of the sync have changed``; "" for nothing."""
-    subjects = ["row"] * is_row + [f"{_join(parts)} of the sync"] * bool(parts)
+    subjects = ["row"] if is_row else []
+    if parts:
+        subjects.append(f"{_join(parts)} of the sync")
     if not subjects:
         return ""
     return f"The {' and the '.join(subjects)} {'have' if is_row + len(parts) > 1 else 'has'} changed"
