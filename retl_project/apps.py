@@ -24,3 +24,7 @@ def _make_roles(sender: AppConfig, using: str, **_: Any) -> None:
 
 class RetlAdminConfig(AdminConfig):
     default_site = "retl_project.admin.RetlAdminSite"
+
+    def ready(self) -> None:
+        super().ready()
+        from retl_project import people  # noqa: F401 - it takes the place of a page that every app has registered by now

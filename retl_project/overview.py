@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Q, Sum
 from django.http import HttpRequest
@@ -14,7 +14,12 @@ from dlq.models import DLQEntry, ErrorGroup
 from syncs.choices import RunStatus, SyncStatus
 from syncs.console import charts, formats, links, words
 from syncs.models import Run, Sync
-from syncs.services import overview
+from syncs.services import access, overview
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+    Viewer = User | AnonymousUser
 
 DAYS = 14
 WIDTH, HEIGHT, LEFT, BASE, TOP = 600.0, 300.0, 44.0, 268.0, 12.0
@@ -36,28 +41,29 @@ def context(request: HttpRequest) -> dict[str, Any]:
     sees_syncs, sees_runs = user.has_perm("syncs.view_sync"), user.has_perm("syncs.view_run")
     found: dict[str, Any] = {"figures": figures(request), "sees_syncs": sees_syncs, "sees_runs": sees_runs}
     if sees_syncs:
-        found["attention"] = attention()
+        found["attention"] = attention(user)
         found["syncs_url"] = links.page("admin:syncs_sync_changelist")
     if sees_runs:
-        found["runs"] = [(run, words.started_by(run)) for run in latest_runs()]
+        found["runs"] = [(run, words.started_by(run)) for run in latest_runs(user)]
         found["runs_url"] = links.page("admin:syncs_run_changelist")
-        found["chart"] = chart(overview.rows_per_day(DAYS))
+        found["chart"] = chart(overview.rows_per_day(DAYS, runs=access.scoped(Run.objects.all(), user)))
     return found
 
 
 def figures(request: HttpRequest) -> list[Figure]:
     made = []
-    if request.user.has_perm("syncs.view_sync"):
-        made.append(_failing())
-    if request.user.has_perm("dlq.view_dlqentry"):
-        made += [_open(), _new()]
-    if request.user.has_perm("syncs.view_run"):
-        made.append(_failed_runs())
+    user = request.user
+    if user.has_perm("syncs.view_sync"):
+        made.append(_failing(user))
+    if user.has_perm("dlq.view_dlqentry"):
+        made += [_open(user), _new(user)]
+    if user.has_perm("syncs.view_run"):
+        made.append(_failed_runs(user))
     return made
 
 
-def _failing() -> Figure:
-    counts = overview.status_counts()
+def _failing(user: Viewer) -> Figure:
+    counts = overview.status_counts(access.scoped(Sync.objects.active(), user, by="pk"))
     failing = counts.get(SyncStatus.FAILING, 0)
     others = [status for status in overview.URGENCY if status != SyncStatus.FAILING and counts.get(status)]
     note = ", ".join(f"{counts[status]} {status.value}" for status in reversed(others)) or "no other syncs"
@@ -67,8 +73,8 @@ def _failing() -> Figure:
     )
 
 
-def _open() -> Figure:
-    groups = ErrorGroup.objects.filter(open_count__gt=0).aggregate(n=Sum("open_count"), groups=Count("pk"))
+def _open(user: Viewer) -> Figure:
+    groups = access.scoped(ErrorGroup.objects.filter(open_count__gt=0), user).aggregate(n=Sum("open_count"), groups=Count("pk"))
     count = groups["n"] or 0
     note = (
         f"{groups['groups']} distinct error{'' if groups['groups'] == 1 else 's'}" if count else "every row is where it belongs"
@@ -76,19 +82,19 @@ def _open() -> Figure:
     return Figure(formats.number(count), "Open dead letters", note, links.entries(), "warn" if count else "")
 
 
-def _new() -> Figure:
+def _new(user: Viewer) -> Figure:
     since = timezone.now() - timedelta(hours=24)
     # By last_failed_at as well: it is never before the first failure, and it is the one with an index.
-    fresh = DLQEntry.objects.filter(last_failed_at__gte=since, first_failed_at__gte=since).order_by()
+    fresh = access.scoped(DLQEntry.objects.filter(last_failed_at__gte=since, first_failed_at__gte=since), user).order_by()
     count = fresh.values("pk")[: COUNT_CAP + 1].count()
     text = f"{formats.number(COUNT_CAP)}+" if count > COUNT_CAP else formats.number(count)
     url = links.page("admin:dlq_dlqentry_changelist", status="any", failed="24h")
     return Figure(text, "New dead letters", "first refused in the last 24 hours", url)
 
 
-def _failed_runs() -> Figure:
+def _failed_runs(user: Viewer) -> Figure:
     since = timezone.now() - timedelta(hours=24)
-    recent = Run.objects.filter(finished_at__gte=since).exclude(status=RunStatus.SKIPPED)
+    recent = access.scoped(Run.objects.filter(finished_at__gte=since), user).exclude(status=RunStatus.SKIPPED)
     counts = recent.order_by().aggregate(all=Count("pk"), failed=Count("pk", filter=Q(status=RunStatus.FAILED)))
     url = links.page("admin:syncs_run_changelist", status=RunStatus.FAILED.value, since="24h")
     label = "Failed run" if counts["failed"] == 1 else "Failed runs"
@@ -96,9 +102,9 @@ def _failed_runs() -> Figure:
     return Figure(formats.number(counts["failed"]), label, note, url, "bad" if counts["failed"] else "")
 
 
-def attention(limit: int = 8) -> list[dict[str, Any]]:
+def attention(user: Viewer, limit: int = 8) -> list[dict[str, Any]]:
     """Failing and degraded syncs, the most urgent first, then those with the most dead letters."""
-    syncs = overview.with_list_figures(Sync.objects.active().select_related("owner"))
+    syncs = overview.with_list_figures(access.scoped(Sync.objects.active().select_related("owner"), user, by="pk"))
     syncs = syncs.filter(status__in=(SyncStatus.FAILING, SyncStatus.DEGRADED))
     rows: list[dict[str, Any]] = []
     for sync in syncs.order_by("urgency", "-open_count", "name")[:limit]:
@@ -107,8 +113,8 @@ def attention(limit: int = 8) -> list[dict[str, Any]]:
     return rows
 
 
-def latest_runs(limit: int = 6) -> list[Run]:
-    runs = Run.objects.exclude(status=RunStatus.SKIPPED).select_related("sync", "requested_by")
+def latest_runs(user: Viewer, limit: int = 6) -> list[Run]:
+    runs = access.scoped(Run.objects.exclude(status=RunStatus.SKIPPED), user).select_related("sync", "requested_by")
     return list(runs.defer("error_summary", "failure_message").order_by("-id")[:limit])
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser, Group, Permission
+from django.contrib.auth.models import AbstractUser, Group
 from django.db import transaction
-from django.db.models import Q
 
+from retl_project import roles
 from retl_project.demo import crm_connection
 from syncs.choices import ConnectionRole, Detection, FieldType, MappingKind, OnNull, ScheduleKind, SyncMode
 from syncs.models import Connection, FieldMapping, Sync
@@ -23,8 +23,6 @@ WAREHOUSE = "Airport warehouse"
 CRM = "Sandbox CRM"
 AIRPORTS = "Airports to sandbox CRM"
 COUNTRIES = "Countries to sandbox CRM"
-_SUPPORT_ACTS = ("run_sync", "reprocess_dlqentry", "discard_dlqentry", "export_dlqentry")
-
 _CATEGORIES = {
     "airport": "airport",
     "aerodrome": "airport",
@@ -156,19 +154,10 @@ def _users() -> dict[str, str]:
             create = model.objects.create_superuser if name == "admin" else model.objects.create_user
             user = create(username=name, email="", password=kept[name], is_staff=True)
             if name == "support":
-                user.groups.add(_support_group())
+                user.groups.add(Group.objects.get(name=roles.group_name(name)))
     _write_logins(kept)
     users = {user.get_username(): user for user in model.objects.filter(username__in=kept)}
     return {name: password for name, password in kept.items() if name in users and users[name].check_password(password)}
-
-
-def _support_group() -> Group:
-    """Sees everything, runs and pauses syncs, works off dead letters; edits no set-up."""
-    group, is_new = Group.objects.get_or_create(name="Support")
-    if is_new:
-        wanted = Q(content_type__app_label__in=("syncs", "dlq", "monitoring"), codename__startswith="view_")
-        group.permissions.set(Permission.objects.filter(wanted | Q(codename__in=_SUPPORT_ACTS)))
-    return group
 
 
 def _read_logins() -> dict[str, str]:

@@ -1,5 +1,5 @@
 """Pages of the console for syncs, runs and connections."""
 
-from syncs.admin import connections, runs, syncs
+from syncs.admin import connections, runs, syncs, teams
 
-__all__ = ["connections", "runs", "syncs"]
+__all__ = ["connections", "runs", "syncs", "teams"]

@@ -28,6 +28,15 @@ def may_run(request: HttpRequest) -> bool:
     return bool(request.user.has_perm("syncs.run_sync"))
 
 
+def may_pause(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm("syncs.pause_sync"))
+
+
+def may(request: HttpRequest, name: str) -> bool:
+    """Whether the user may do the act of this name in ``SYNC_ACTS``."""
+    return may_pause(request) if name in ("pause", "resume") else may_run(request)
+
+
 def demand(allowed: bool) -> None:
     if not allowed:
         raise PermissionDenied

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from syncs.choices import ConnectionRole, RunStatus, SyncStatus, Trigger, labelled
 from syncs.console.filters import Options, OptionsFilter, TimeFilter
 from syncs.models import Connection, Sync
+from syncs.services import access
 
 
 class SyncStatusFilter(OptionsFilter):
@@ -51,7 +52,8 @@ class RunSyncFilter(OptionsFilter):
     title, parameter = "Sync", "sync"
 
     def get_options(self, request: HttpRequest) -> Options:
-        return [(str(pk), name) for pk, name in Sync.objects.order_by("name").values_list("pk", "name")]
+        seen = access.scoped(Sync.objects.all(), request.user, by="pk")
+        return [(str(pk), name) for pk, name in seen.order_by("name").values_list("pk", "name")]
 
 
 class TriggerFilter(OptionsFilter):

@@ -19,6 +19,7 @@ from syncs.admin.filters import QueuedFilter, RunStatusFilter, RunSyncFilter, Tr
 from syncs.console import formats, links, words
 from syncs.console.changelist import ConsoleAdmin, NewestFirstChangeList
 from syncs.models import Run
+from syncs.services import access
 
 
 @admin.register(Run)
@@ -44,7 +45,7 @@ class RunAdmin(ConsoleAdmin):
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        return Run.objects.defer("error_summary", "failure_message", "options")
+        return access.scoped(Run.objects.all(), request.user).defer("error_summary", "failure_message", "options")
 
     # --- columns
     @admin.display(description="Run")
@@ -129,7 +130,8 @@ class RunAdmin(ConsoleAdmin):
         acts.demand(self.has_view_permission(request))
         related = ("sync", "sync__destination", "version", "requested_by", "cancel_requested_by")
         text = str(pk)
-        run = Run.objects.select_related(*related).filter(pk=int(text)).first() if text.isdecimal() and len(text) < 19 else None
+        runs = access.scoped(Run.objects.select_related(*related), request.user)
+        run = runs.filter(pk=int(text)).first() if text.isdecimal() and len(text) < 19 else None
         if run is None:
             raise Http404(f"There is no run {pk}.")
         return run

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WIDGETS: dict[Any, Any] = {models.PositiveIntegerField: {"widget": NumberInput(attrs={"min": 0})}}
 
 FIELDSETS: Any = (
-    ("Name", {"fields": ("name", "description", "owner")}),
+    ("Name", {"fields": ("name", "description", "owner", "team")}),
     (
         "Read from",
         {"fields": ("source", "query", "key_columns"), "description": "One SELECT, read in one read-only transaction."},

@@ -16,7 +16,7 @@ from syncs.console import charts, formats, links, words
 from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
 from syncs.models import Run, Sync, SyncVersion
-from syncs.services import overview, schedules
+from syncs.services import access, overview, schedules
 from syncs.services import syncs as sync_service
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def version(self: SyncAdmin, request: HttpRequest, *, pk: int, number: int) -> H
 def act(self: SyncAdmin, request: HttpRequest, *, pk: int, name: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    acts.demand(acts.may_run(request))
+    acts.demand(acts.may(request, name))
     sync = _find(self, request, pk)
     if name not in acts.SYNC_ACTS:
         raise Http404(name)
@@ -103,7 +103,8 @@ def status_chips(counts: dict[str, int], selected: list[str]) -> list[dict[str, 
 
 def _find(page: SyncAdmin, request: HttpRequest, pk: int) -> Sync:
     acts.demand(page.has_view_permission(request))
-    sync = Sync.objects.select_related("source", "destination", "owner", "current_version").filter(pk=pk).first()
+    related = ("source", "destination", "owner", "team", "current_version")
+    sync = access.scoped(Sync.objects.select_related(*related), request.user, by="pk").filter(pk=pk).first()
     if sync is None:
         raise Http404(f"There is no sync {pk}.")
     return sync
@@ -116,6 +117,7 @@ def _frame(page: SyncAdmin, request: HttpRequest, sync: Sync, *, title: str) -> 
         "title": title,
         "sync": sync,
         "may_run": acts.may_run(request),
+        "may_pause": acts.may_pause(request),
         "may_change": page.has_change_permission(request, sync),
         "page_url": sync_url(sync.pk),
         "change_url": reverse("admin:syncs_sync_change", args=(sync.pk,)),

@@ -20,7 +20,7 @@ from syncs.choices import RunStatus, SyncStatus, labelled
 from syncs.console import formats, links, words
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import Sync
-from syncs.services import overview
+from syncs.services import access, overview
 
 
 @admin.register(Sync)
@@ -43,7 +43,7 @@ class SyncAdmin(ConsoleAdmin):
     autocomplete_fields = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sync]:
-        syncs = Sync.objects.active()
+        syncs = access.scoped(Sync.objects.active(), request.user, by="pk")
         return overview.with_list_figures(syncs) if _is_list(request) else syncs
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
@@ -54,6 +54,9 @@ class SyncAdmin(ConsoleAdmin):
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return acts.may_run(request)
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        return acts.may_pause(request)
 
     # --- columns
     @admin.display(description="Sync", ordering="name")
@@ -103,11 +106,11 @@ class SyncAdmin(ConsoleAdmin):
     def run_selected(self, request: HttpRequest, syncs: QuerySet[Sync]) -> None:
         acts.on_syncs(request, syncs, acts.run_now)
 
-    @admin.action(description="Pause", permissions=["run"])
+    @admin.action(description="Pause", permissions=["pause"])
     def pause_selected(self, request: HttpRequest, syncs: QuerySet[Sync]) -> None:
         acts.on_syncs(request, syncs, acts.pause)
 
-    @admin.action(description="Resume", permissions=["run"])
+    @admin.action(description="Resume", permissions=["pause"])
     def resume_selected(self, request: HttpRequest, syncs: QuerySet[Sync]) -> None:
         acts.on_syncs(request, syncs, acts.resume)
 
@@ -129,7 +132,8 @@ class SyncAdmin(ConsoleAdmin):
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        counts = overview.status_counts() if request.method == "GET" else {}
+        mine = access.scoped(Sync.objects.active(), request.user, by="pk")
+        counts = overview.status_counts(mine) if request.method == "GET" else {}
         context = {"title": "Syncs", "status_chips": sync_pages.status_chips(counts, request.GET.getlist("status"))}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -146,6 +150,8 @@ class SyncAdmin(ConsoleAdmin):
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "team" and field is not None:
+            field.queryset = access.teams_of(request.user)  # type: ignore[attr-defined]
         if db_field.is_relation and field is not None:  # plain choices: the other side has pages of its own
             for link in ("add", "change", "delete", "view"):
                 setattr(field.widget, f"can_{link}_related", False)

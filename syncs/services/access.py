@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db.models import Q, QuerySet
 
-from syncs.models import Sync
+from syncs.models import Sync, Team
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -34,6 +34,11 @@ def visible_sync_ids(user: User | AnonymousUser) -> tuple[int, ...] | None:
         setattr(user, _REMEMBERED, tuple(mine.values_list("pk", flat=True)))
     ids: tuple[int, ...] = getattr(user, _REMEMBERED)
     return ids
+
+
+def teams_of(user: User | AnonymousUser) -> QuerySet[Team]:
+    """The teams that the user may give a sync to."""
+    return Team.objects.all() if user.has_perm(SEES_ALL) else Team.objects.filter(members=user.pk)
 
 
 def may_see(user: User | AnonymousUser, sync_id: int) -> bool:

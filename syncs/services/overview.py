@@ -61,8 +61,9 @@ def _groups(sync: Sync) -> QuerySet[Any]:
     return groups
 
 
-def status_counts() -> dict[str, int]:
-    counts = Sync.objects.active().order_by().values_list("status").annotate(n=Count("pk"))
+def status_counts(syncs: QuerySet[Sync] | None = None) -> dict[str, int]:
+    """How many syncs of each status; ``syncs``: of these, None: of all that are not archived."""
+    counts = (Sync.objects.active() if syncs is None else syncs).order_by().values_list("status").annotate(n=Count("pk"))
     return dict(counts)
 
 
@@ -77,12 +78,13 @@ class Day:
     runs: int
 
 
-def rows_per_day(days: int = 14, *, now: datetime | None = None) -> list[Day]:
-    """The last ``days`` days, oldest first, today included; days without runs are zeros."""
+def rows_per_day(days: int = 14, *, runs: QuerySet[Run] | None = None, now: datetime | None = None) -> list[Day]:
+    """The last ``days`` days of these runs (None: all), oldest first, today included; days without runs are zeros."""
     today = (now or timezone.now()).astimezone(UTC).date()
     first = today - timedelta(days=days - 1)
     rows = (
-        Run.objects.filter(finished_at__gte=datetime(first.year, first.month, first.day, tzinfo=UTC))
+        (Run.objects.all() if runs is None else runs)
+        .filter(finished_at__gte=datetime(first.year, first.month, first.day, tzinfo=UTC))
         .exclude(status=RunStatus.SKIPPED)
         .order_by()
         .annotate(day=TruncDate("finished_at", tzinfo=UTC))

@@ -179,9 +179,16 @@ def test_password_is_told_until_its_user_changes_it(folder: Path):
 def test_support_user_works_dead_letters_off_and_edits_no_setup(folder: Path):
     setup.prepare(crm_address=ADDRESS)
     support = get_user_model().objects.get(username="support")
-    allowed = ("syncs.view_sync", "syncs.run_sync", "dlq.view_dlqentry", "dlq.reprocess_dlqentry", "dlq.discard_dlqentry")
+    allowed = ("syncs.view_sync", "syncs.pause_sync", "dlq.view_dlqentry", "dlq.reprocess_dlqentry", "dlq.discard_dlqentry")
     assert [name for name in allowed if not support.has_perm(name)] == []
-    refused = ("syncs.change_sync", "syncs.change_connection", "syncs.delete_sync", "auth.change_user", "dlq.delete_dlqentry")
+    refused = (
+        "syncs.run_sync",
+        "syncs.change_sync",
+        "syncs.change_connection",
+        "syncs.delete_sync",
+        "auth.change_user",
+        "dlq.delete_dlqentry",
+    )
     assert [name for name in refused if support.has_perm(name)] == []
     assert support.is_staff
     assert not support.is_superuser

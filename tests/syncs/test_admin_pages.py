@@ -138,7 +138,7 @@ def test_viewer_sees_no_acting_button(vera: Client, data: Any):
 
 def test_run_permission_alone_lets_run_but_not_edit(data: Any):
     client = Client()
-    client.force_login(seeds.user("otto", "syncs.view_sync", "syncs.run_sync"))
+    client.force_login(seeds.user("otto", "syncs.view_sync", "syncs.run_sync", "syncs.pause_sync"))
     html = text(client, url("sync_page", data.syncs[0].pk))
     assert "Run now" in html
     assert "Edit</a>" not in html
