@@ -79,9 +79,9 @@ def open_entry(agent: Visit, key: str) -> None:
     """By the menu, the search box and the row: as a person gets there."""
     agent.go("/admin/")
     agent.page.click("nav >> text=Dead letters")
-    agent.page.fill("input[name=key]", key)
-    agent.page.press("input[name=key]", "Enter")
-    agent.page.wait_for_url("**key=**")
+    agent.page.fill("input[name=q]", key)
+    agent.page.press("input[name=q]", "Enter")
+    agent.page.wait_for_url("**q=**")
     agent.page.click(f".rd-key a:has-text('{key}')")
     agent.page.wait_for_selector(f"h1:has-text('{key}')")
 
