@@ -34,6 +34,10 @@
     show();
   }
 
+  // --- the shown view, where there are more views than fit
+  const shown = document.querySelector(".rd-views [aria-current]");
+  if (shown) shown.parentElement.scrollLeft = shown.offsetLeft + shown.offsetWidth - shown.parentElement.clientWidth + 40;
+
   // --- popovers
   const popovers = Array.from(document.querySelectorAll("details[name=fbar]"));
   document.addEventListener("click", (event) => {
