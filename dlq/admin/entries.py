@@ -25,6 +25,7 @@ class DLQEntryAdmin(ReadOnlyAdmin):
             ("bulk/<str:kind>/", require_POST(lambda request, kind: bulk.perform(self, request, kind)), "perform"),
             ("bulk/<str:kind>/look/", require_POST(lambda request, kind: bulk.look(self, request, kind)), "look"),
             ("<int:pk>/change/", require_GET(lambda request, pk: entry_page.show(self, request, pk)), "change"),
+            ("<int:pk>/beside/<str:way>/", require_GET(entry_page.beside), "beside"),
             ("<int:pk>/row/", require_GET(entry_page.row_now), "row"),
             ("<int:pk>/passport/", require_GET(lambda request, pk: entry_page.passport(self, request, pk)), "passport"),
             ("<int:pk>/edit/", require_http_methods(["GET", "POST"])(self.edit_view), "edit"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -13,14 +14,15 @@ from django.utils import timezone
 from dlq.admin.base import list_url, may, user_of
 from dlq.choices import DELETE_BY_KEY, EntryStatus, RowState
 from dlq.models import DLQEntry
-from dlq.services import attempts, edits, hints, live, paging, people, selection
+from dlq.services import attempts, edits, entries, hints, live, paging, people, selection
 from dlq.services import passport as passports
 from dlq.services.changes import parts_changed_since, verdict
 from dlq.services.comparison import compare
+from dlq.services.entry_filter import EntryFilter
 from dlq.services.live import Live
 from syncs.console import links
 from syncs.console.version_diff import by_field, differences
-from syncs.errors import ErrorType
+from syncs.errors import ErrorType, RedriveError
 from syncs.services import access, versions
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def show(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         **_row(entry, now, found),
         **_acts(request, entry),
-        **_neighbours(request, entry),
+        **_place(request),
         **_changes(entry, now),
         "carried": attempts.carried(entry, events),
         "events": events[:EVENTS_SHOWN],
@@ -62,9 +64,7 @@ def row_now(request: HttpRequest, pk: int) -> HttpResponse:
     """The part of the page about the row, with what the warehouse holds at this moment."""
     entry = find(request, pk)
     now = versions.snapshot(entry.sync)
-    answer = TemplateResponse(request, "dlq/row.html", _row(entry, now, _looked(entry, now)))
-    answer["Cache-Control"] = "no-store"
-    return answer
+    return TemplateResponse(request, "dlq/row.html", _row(entry, now, _looked(entry, now)))
 
 
 def _looked(entry: DLQEntry, now: dict[str, Any]) -> Live:
@@ -98,7 +98,7 @@ def _acts(request: HttpRequest, entry: DLQEntry) -> dict[str, Any]:
         "is_open": _is_open(entry),
         "is_discarded": entry.status == EntryStatus.DISCARDED,
         "is_sendable": is_sendable,
-        "is_gone": is_sendable and entry.row_state == RowState.GONE,
+        "can_delete": rights["may_resend"] and is_sendable and entry.row_state == RowState.GONE and _can_delete(entry),
         "delete_mode": DELETE_BY_KEY,
         "edit": edit,
         "is_edit_current": edit is not None and edits.is_current(edit, entry),
@@ -107,27 +107,51 @@ def _acts(request: HttpRequest, entry: DLQEntry) -> dict[str, Any]:
     }
 
 
-def _neighbours(request: HttpRequest, entry: DLQEntry) -> dict[str, Any]:
-    """Links to the entries beside this one in the list that the user came from (``in``: its filter)."""
-    query = request.GET.get("in", "")
-    if not query:
-        return {"within": "", "back_url": f"{list_url()}?status=open"}
-    parsed = selection.parse(parse_qs(query, keep_blank_values=True), user=user_of(request))
-    if parsed.problems:
-        return {"within": "", "back_url": f"{list_url()}?status=open"}
-    beside = paging.neighbours(parsed.filter.at(timezone.now()), entry)
+def _can_delete(entry: DLQEntry) -> bool:
+    try:
+        return entries.can_delete(entry.sync)
+    except RedriveError:
+        return False
+
+
+def _place(request: HttpRequest) -> dict[str, Any]:
+    """The list that the user came from (``in``: its filter), and the links along it."""
+    within = request.GET.get("in", "")
+    found = _list(request, within)
     return {
-        "within": query,
-        "back_url": f"{list_url()}?{query}",
-        "newer_url": url_of(beside.newer, within=query),
-        "older_url": url_of(beside.older, within=query),
+        "within": within if found else "",
+        "back_url": f"{list_url()}?{within}" if found else f"{list_url()}?status=open",
+        "keep": f"?{urlencode({'in': within})}" if found else "",
     }
 
 
-def url_of(pk: int | None, *, within: str = "") -> str:
-    """Address of an entry's page, which keeps the list that the user works through; "" for None."""
-    if pk is None:
-        return ""
+def _list(request: HttpRequest, within: str) -> EntryFilter | None:
+    """The filter of the list; None where there is none, or none that can be read."""
+    if not within:
+        return None
+    parsed = selection.parse(parse_qs(within, keep_blank_values=True), user=user_of(request))
+    return None if parsed.problems else parsed.filter
+
+
+def beside(request: HttpRequest, pk: int, way: str) -> HttpResponse:
+    """Go to the entry before or after this one in the list of ``in``. Looked up when wanted: the list moves under work."""
+    entry = find(request, pk)
+    within = request.GET.get("in", "")
+    found = _list(request, within)
+    if found is None or way not in _WAYS:
+        raise Http404("There is no such list.")
+    there = paging.neighbours(found.at(timezone.now()), entry)
+    goal = there.newer if way == "newer" else there.older
+    if goal is None:
+        messages.info(request, _WAYS[way])
+    return HttpResponseRedirect(url_of(goal or pk, within=within))
+
+
+_WAYS = {"newer": "Nothing stands before this one in the list.", "older": "Nothing stands after this one in the list."}
+
+
+def url_of(pk: int, *, within: str = "") -> str:
+    """Address of an entry's page, which keeps the list that the user works through."""
     url = reverse("admin:dlq_dlqentry_change", args=(pk,))
     return f"{url}?{urlencode({'in': within})}" if within else url
 

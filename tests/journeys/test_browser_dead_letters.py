@@ -133,17 +133,59 @@ def test_discard_asks_why_and_can_be_undone(agent: Visit, desk: Desk):
     open_entry(agent, "8")
     page = agent.page
     page.click("summary:has-text('Discard')")
-    page.click(".rd-popover button")  # the browser refuses: no reason is given
+    page.click(".rd-popover button:visible")  # the browser refuses: no reason is given
     assert desk.status_of(8) == "open"
     page.fill("#id_reason", "a test account")
-    page.click(".rd-popover button")
+    page.click(".rd-popover button:visible")
     page.wait_for_selector("h1 .badge-discarded")
     assert "a test account" in page.inner_text("#content")
     plain = desk.people.run()
     assert (plain.skipped_count, desk.status_of(8)) == (3, "discarded")
-    page.click("button:has-text('Reopen')")
+    page.click("summary:has-text('Reopen')")
+    page.click(".rd-popover button:visible")
     page.wait_for_selector("h1 .badge-open")
     assert "ana" in page.inner_text("#content")
+
+
+def test_the_row_of_now_is_read_once_the_page_is_shown(agent: Visit, desk: Desk):
+    desk.rename(3, "good at last")
+    open_entry(agent, "3")
+    page = agent.page
+    page.wait_for_selector("#rd-row .rd-compare-live")
+    assert "Changed since" in page.inner_text(".rd-blamed")
+    assert "good at last" in page.inner_text(".rd-blamed")
+    assert "The row has changed since." in page.inner_text("#rd-row")
+    desk.rename(3, "bad once more")
+    page.click("text=Look again")
+    page.wait_for_selector(".rd-blamed:has-text('bad once more')")
+    page.click("#rd-passport summary")
+    page.wait_for_selector(".rd-timeline .rd-moment-failed")
+    page.keyboard.press("n")
+    page.wait_for_url("**/change/?in=**")
+    assert page.inner_text("h1") != ""
+
+
+def test_a_correction_is_written_looked_at_and_delivered(agent: Visit, desk: Desk):
+    open_entry(agent, "5")
+    page = agent.page
+    page.click("text=Edit payload")
+    text = page.input_value("#id_payload")
+    page.fill("#id_payload", text.replace("bad 5", "corrected by hand"))
+    page.fill("#id_reason", "VEND-5")
+    page.click("text=Look at the difference")
+    assert "1 field changed" in page.inner_text("#content")
+    page.click("text=Keep and send it")
+    page.wait_for_selector(".messagelist")
+    assert "1 dead letter is queued for run" in said(agent)
+    run = desk.work_off()
+    assert (run.status, run.accepted_count) == ("succeeded", 1)
+    assert desk.api.held[5]["name"] == "corrected by hand"
+    desk.people.run()
+    assert desk.api.held[5]["name"] == "corrected by hand"  # the row has not changed, so the correction stands
+    page.reload()
+    page.wait_for_selector("h1 .badge-resolved")
+    assert "the corrected payload" in page.inner_text("#history")
+    assert "VEND-5" in page.inner_text("#history")
 
 
 def test_all_of_one_error_are_reprocessed_in_bulk(agent: Visit, desk: Desk):
