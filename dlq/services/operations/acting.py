@@ -7,12 +7,13 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q
 
 from dlq.choices import Door, EntryStatus, ItemOutcome, OperationKind
-from dlq.models import BulkItem, BulkOperation, DLQEntry
+from dlq.models import BulkOperation
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import moves, slices
+from dlq.services.ids import AnyOf
 from dlq.services.moves import Act, ActRefusedError
 from dlq.services.operations import ending, members, outcomes, ownership
 from dlq.services.operations.members import Part
@@ -69,10 +70,9 @@ def _untouched(operation: BulkOperation, part: Part) -> DLQEntryQuerySet:
 
 def _discard(operation: BulkOperation, part: Part, at: datetime) -> int:
     taken = slices.discard(_untouched(operation, part), part.among(), act=act_of(operation), at=at)
-    _mark_done(part, DLQEntry.objects.filter(updated_at=at, status=EntryStatus.DISCARDED), taken)
+    _mark_done(part, part.among().filter(updated_at=at, status=EntryStatus.DISCARDED), taken)
     if taken < part.count:
-        outcomes.leave_out_by_status(_pending(part), wanted=EntryStatus.OPEN)
-        outcomes.leave_out(_pending(part), outcomes.CHANGED)
+        outcomes.leave_out_rest(part.pending(), wanted=EntryStatus.OPEN)
     return taken
 
 
@@ -81,12 +81,11 @@ def _reopen(operation: BulkOperation, part: Part, at: datetime) -> int:
     if operation.of_operation is not None:  # somebody else may have reopened and discarded it anew
         mine = mine.filter(closed_at__lte=operation.of_operation.finished_at)
     moved = slices.reopen(mine, part.among(), act=act_of(operation), at=at)
-    _mark_done(part, DLQEntry.objects.filter(updated_at=at, status=EntryStatus.OPEN), moved.taken)
+    _mark_done(part, part.among().filter(updated_at=at, status=EntryStatus.OPEN), moved.taken)
     if moved.taken < part.count:
-        outcomes.leave_out(_pending(part).filter(entry_id__in=moved.rivalled), outcomes.RIVAL)
-        outcomes.leave_out(_pending(part).filter(entry_id__in=moved.overtaken), outcomes.OVERTAKEN)
-        outcomes.leave_out_by_status(_pending(part), wanted=EntryStatus.DISCARDED)
-        outcomes.leave_out(_pending(part), outcomes.CHANGED)
+        outcomes.leave_out(part.pending(), moved.rivalled, outcomes.RIVAL)
+        outcomes.leave_out(part.pending(), moved.overtaken, outcomes.OVERTAKEN)
+        outcomes.leave_out_rest(part.pending(), wanted=EntryStatus.DISCARDED)
     return moved.taken
 
 
@@ -98,22 +97,19 @@ def _assign(operation: BulkOperation, part: Part, at: datetime) -> int:
         raise ActRefusedError("The user who was to get the dead letters is not there any more.")
     act = act_of(operation, owner=owner.get_username() if owner else "")
     slices.assign(_untouched(operation, part), part.among(), owner=owner, act=act, at=at)
-    given = DLQEntry.objects.filter(Q(updated_at=at) | Q(updated_at__lte=operation.as_of), owner=owner)
-    done = _pending(part).filter(entry_id__in=part.among().filter(pk__in=given.values("pk")).values("pk"))
-    count = done.update(outcome=ItemOutcome.DONE)
-    if count < part.count:
-        outcomes.leave_out(_pending(part), outcomes.CHANGED)
-    return count
-
-
-def _pending(part: Part) -> QuerySet[BulkItem]:
-    return part.items().filter(outcome=ItemOutcome.PENDING)
+    given = part.among().filter(Q(updated_at=at) | Q(updated_at__lte=operation.as_of), owner=owner)
+    ids = list(given.values_list("pk", flat=True))
+    _mark_done(part, given, len(ids))
+    if len(ids) < part.count:
+        others = list(part.pending().values_list("entry_id", flat=True))
+        outcomes.leave_out(part.pending(), others, outcomes.CHANGED)
+    return len(ids)
 
 
 def _mark_done(part: Part, moved: DLQEntryQuerySet, taken: int) -> None:
-    items = _pending(part)
+    items = part.pending()
     if taken < part.count:
-        items = items.filter(entry_id__in=moved.filter(pk__in=part.items().values("entry_id")).values("pk"))
+        items = items.filter(AnyOf("entry_id", moved.values_list("pk", flat=True)))
     moves.check_events(items.update(outcome=ItemOutcome.DONE), taken)
 
 

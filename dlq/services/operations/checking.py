@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from dlq.choices import ItemOutcome, RowState
-from dlq.models import BulkItem, BulkOperation, DLQEntry
+from dlq.models import BulkOperation, DLQEntry
 from dlq.services import moves
+from dlq.services.ids import AnyOf
 from dlq.services.operations import ending, members, outcomes, ownership
 from dlq.services.operations.members import Part
 from dlq.services.operations.ownership import Claim
@@ -22,7 +23,7 @@ from syncs.errors import RedriveError
 from syncs.models import Sync
 from syncs.services.leases import lease_seconds
 
-SIZE = 500  # rows read at a time; also ids a statement, below SQLite's limit on parameters
+SIZE = 500  # rows read at a time
 _SLOW = 10  # leases that one reading of the warehouse may take
 
 
@@ -56,16 +57,16 @@ def _look(part: Part) -> tuple[dict[int, RowState], dict[int, str]]:
 
 def _note(claim: Claim, part: Part, states: dict[int, RowState], problems: dict[int, str], at: datetime) -> None:
     operation = ownership.hold(claim)
-    entries = part.among().filter(updated_at__lte=operation.as_of)
-    pending = part.items().filter(outcome=ItemOutcome.PENDING)
+    untouched = DLQEntry.objects.filter(updated_at__lte=operation.as_of)
     done = 0
-    for state in _NOTES:
+    for state, note in _NOTES.items():
         ids = [pk for pk, found in states.items() if found is state]
         if ids:
-            entries.filter(pk__in=ids).update(row_state=state, row_checked_at=at)
-            seen = DLQEntry.objects.filter(pk__in=ids, row_checked_at=at)
-            done += pending.filter(entry_id__in=seen.values("pk")).update(outcome=ItemOutcome.DONE, note=_NOTES[state])
-    _leave_out_rest(pending, states, problems)
+            untouched.filter(AnyOf("pk", ids)).update(row_state=state, row_checked_at=at)
+            seen = DLQEntry.objects.filter(AnyOf("pk", ids), row_checked_at=at).values_list("pk", flat=True)
+            done += part.pending().filter(AnyOf("entry_id", seen)).update(outcome=ItemOutcome.DONE, note=note)
+    if done < part.count:
+        _leave_out_rest(part, states, problems)
     BulkOperation.objects.filter(pk=operation.pk).update(
         position=part.through,
         done_count=F("done_count") + done,
@@ -74,15 +75,16 @@ def _note(claim: Claim, part: Part, states: dict[int, RowState], problems: dict[
     )
 
 
-def _leave_out_rest(pending: QuerySet[BulkItem], states: dict[int, RowState], problems: dict[int, str]) -> None:
+def _leave_out_rest(part: Part, states: dict[int, RowState], problems: dict[int, str]) -> None:
     for sync_id, problem in problems.items():
-        outcomes.leave_out(pending.filter(entry__sync_id=sync_id), problem)
-    outcomes.leave_out(pending.filter(entry_id__in=list(states)), outcomes.CHANGED)
-    outcomes.leave_out(pending, outcomes.NO_KEY)
+        ids = list(part.among().filter(sync_id=sync_id).values_list("pk", flat=True))
+        outcomes.leave_out(part.pending(), ids, problem)
+    outcomes.leave_out(part.pending(), states, outcomes.CHANGED)
+    outcomes.leave_out(part.pending(), part.entry_ids, outcomes.NO_KEY)
 
 
 _NOTES = {
     RowState.SAME: "The row is the same as when it failed.",
     RowState.CHANGED: "The row has changed since it failed.",
-    RowState.GONE: "The warehouse has no such row any more.",
+    RowState.GONE: outcomes.GONE,
 }

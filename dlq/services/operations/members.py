@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from dlq.choices import ItemOutcome, OperationStatus
 from dlq.models import BulkItem, BulkOperation, DLQEntry
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import moves
+from dlq.services.ids import AnyOf
 from dlq.services.operations import ownership
 from dlq.services.operations.ownership import Claim
 from dlq.services.snapshots import BulkKind, Snapshot
@@ -87,21 +89,29 @@ def _confirmed(operation: BulkOperation) -> Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The next pending members: ``after`` < item id <= ``through``."""
+    """The next pending members: item ids up to ``through``, the last one."""
 
     operation_id: int
     after: int
     through: int
-    count: int
+    entry_ids: Sequence[int]
 
-    def items(self) -> QuerySet[BulkItem]:
-        return BulkItem.objects.filter(operation_id=self.operation_id, pk__gt=self.after, pk__lte=self.through)
+    @property
+    def count(self) -> int:
+        return len(self.entry_ids)
+
+    def pending(self) -> QuerySet[BulkItem]:
+        return BulkItem.objects.filter(
+            operation_id=self.operation_id, pk__gt=self.after, pk__lte=self.through, outcome=ItemOutcome.PENDING
+        )
 
     def among(self) -> DLQEntryQuerySet:
-        return DLQEntry.objects.filter(pk__in=self.items().values("entry_id"))
+        return DLQEntry.objects.filter(AnyOf("pk", self.entry_ids))
 
 
 def next_part(operation: BulkOperation, size: int) -> Part | None:
     pending = BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.PENDING, pk__gt=operation.position)
-    ids = list(pending.order_by("pk").values_list("pk", flat=True)[:size])
-    return Part(operation.pk, operation.position, ids[-1], len(ids)) if ids else None
+    rows = list(pending.order_by("pk").values_list("pk", "entry_id")[:size])
+    if not rows:
+        return None
+    return Part(operation.pk, operation.position, rows[-1][0], [entry_id for _pk, entry_id in rows])

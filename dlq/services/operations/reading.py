@@ -14,6 +14,7 @@ from dlq.services.operations.wave import Wave
 from syncs.models import Run
 
 ITEMS_PER_PAGE = 50
+_RECENT = 5  # waves that tell the pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Progress:
     """``phase``: freezing (members are being inserted), acting, waiting (for a run, or for ``next_wave_at``), resting (paused
     or halted), ending (cancelled or failed, the rest is being marked), over. ``percent``: 0 to 100. ``total``: members, or what
     was confirmed while they are being inserted. ``counts``: members by outcome, zeros included; they add up to the members.
-    ``rate``: members a second since the start; ``eta_seconds``: at that rate. ``runs``: those of the last wave.
+    ``rate``: members a second, of the newest waves or since the start; ``eta_seconds``: at that rate. ``runs``: of the last
+    wave.
     """
 
     phase: str
@@ -46,7 +48,7 @@ def progress(operation: BulkOperation) -> Progress:
     out = waves[-1] if waves and not waves[-1].ended_at else None
     counts = _counts(operation, sent=out.sent if out else 0)
     total = operation.member_count if operation.is_frozen or operation.is_over else operation.expected_count
-    rate = _rate(operation)
+    rate = _rate(operation, waves)
     left = total - operation.settled_count
     return Progress(
         phase=_phase(operation, is_out=out is not None),
@@ -93,7 +95,13 @@ def _phase(operation: BulkOperation, *, is_out: bool) -> str:
     return "waiting" if is_out or is_early else "acting"
 
 
-def _rate(operation: BulkOperation) -> float | None:
+def _rate(operation: BulkOperation, waves: list[Wave]) -> float | None:
+    """Of the newest waves, where there are any: the time that it was halted or paused tells nothing of its pace."""
+    ended = [wave for wave in waves if wave.finished_at and wave.number > operation.halted_wave][-_RECENT:]
+    if ended and ended[-1].finished_at is not None:
+        seconds = (ended[-1].finished_at - ended[0].started_at).total_seconds()
+        rows = sum(wave.answered + wave.left_out for wave in ended)
+        return round(rows / seconds, 1) if seconds > 0 and rows else None
     if operation.started_at is None or operation.progress_at is None:
         return None
     seconds = (operation.progress_at - operation.started_at).total_seconds()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import datetime
+from typing import NamedTuple
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F
 
 from dlq.choices import EntryStatus, EventKind, ItemOutcome, OperationStatus
 from dlq.models import BulkItem, BulkOperation, DLQEvent
+from dlq.services.ids import AnyOf
 from dlq.services.operations import outcomes, ownership
 from dlq.services.operations.ownership import Claim
 from dlq.services.operations.wave import Wave, halt_reason
@@ -40,39 +43,77 @@ def settle(claim: Claim, at: datetime) -> None:
         _halt(operation, waves)
 
 
-def _sent(operation: BulkOperation) -> QuerySet[BulkItem]:
-    return BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.SENT)
-
-
 def _has_pending(operation: BulkOperation) -> bool:
     return BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.PENDING).exists()
 
 
-def _told(kind: EventKind) -> Exists:
-    """Condition on items: their run wrote this into the entry's history."""
-    return Exists(DLQEvent.objects.filter(entry_id=OuterRef("entry_id"), run_id=OuterRef("run_id"), kind=kind))
+class _Looked(NamedTuple):
+    """One member of the wave, its entry as it is now, and its run."""
+
+    pk: int
+    run_id: int | None
+    run_status: str | None
+    fingerprint: str
+    entry_id: int
+    status: str
+    resolved_run_id: int | None
+    fingerprint_now: str
+    last_failed_at: datetime
 
 
 def _count_outcomes(operation: BulkOperation, wave: Wave) -> None:
-    sent = _sent(operation)
-    resolved = sent.filter(entry__status=EntryStatus.RESOLVED)
-    wave.done = resolved.filter(entry__resolved_run=F("run")).update(outcome=ItemOutcome.DONE, note="")
-    wave.done += resolved.update(outcome=ItemOutcome.DONE, note=outcomes.RESOLVED_ELSEWHERE)
-    refused = sent.filter(_told(EventKind.FAILED))
-    wave.same = refused.filter(entry__fingerprint=F("fingerprint")).update(
-        outcome=ItemOutcome.REFUSED, note=outcomes.SAME_ERROR
-    )
-    wave.refused = wave.same + refused.update(outcome=ItemOutcome.REFUSED, note=outcomes.OTHER_ERROR)
-    wave.gone = sent.filter(_told(EventKind.GONE)).update(
-        outcome=ItemOutcome.GONE, note="The warehouse has no such row any more."
-    )
-    is_cut_short = Q(run__isnull=True) | Q(run__status__in=_BROKEN)
-    wave.returned = sent.filter(
-        is_cut_short, entry__status=EntryStatus.OPEN, entry__last_failed_at__lte=operation.as_of
-    ).update(outcome=ItemOutcome.PENDING, note=outcomes.RETURNED, wave=None, run=None)
-    wave.left_out = outcomes.leave_out_by_status(sent, wanted=EntryStatus.OPEN)
-    wave.left_out += outcomes.leave_out(sent.filter(entry__last_failed_at__gt=operation.as_of), outcomes.CHANGED)
-    wave.left_out += outcomes.leave_out(sent, outcomes.UNTOUCHED)
+    sent = BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.SENT)
+    members = [
+        _Looked(*row)
+        for row in sent.values_list(
+            "pk", "run_id", "run__status", "fingerprint", "entry_id", "entry__status", "entry__resolved_run_id",
+            "entry__fingerprint", "entry__last_failed_at",
+        )
+    ]  # fmt: skip
+    told = _told(wave)
+    settled: dict[tuple[ItemOutcome, str], list[int]] = defaultdict(list)
+    for member in members:
+        settled[_verdict(member, told, operation.as_of)].append(member.pk)
+    for (outcome, note), ids in settled.items():
+        items = BulkItem.objects.filter(AnyOf("pk", ids), outcome=ItemOutcome.SENT)
+        back = {"wave": None, "run": None} if outcome is ItemOutcome.PENDING else {}
+        count = items.update(outcome=outcome, note=note, **back)
+        setattr(wave, _COUNTED[outcome], getattr(wave, _COUNTED[outcome]) + count)
+        if note == outcomes.SAME_ERROR:
+            wave.same += count
+
+
+_COUNTED = {
+    ItemOutcome.DONE: "done",
+    ItemOutcome.REFUSED: "refused",
+    ItemOutcome.GONE: "gone",
+    ItemOutcome.LEFT_OUT: "left_out",
+    ItemOutcome.PENDING: "returned",
+}
+
+
+def _told(wave: Wave) -> set[tuple[int, int | None, str]]:
+    """(entry, run, kind) of what the wave's runs wrote into the histories of their entries."""
+    kinds = (EventKind.FAILED, EventKind.GONE)
+    return set(DLQEvent.objects.filter(run_id__in=wave.runs, kind__in=kinds).values_list("entry_id", "run_id", "kind"))
+
+
+def _verdict(member: _Looked, told: set[tuple[int, int | None, str]], as_of: datetime) -> tuple[ItemOutcome, str]:
+    if member.status == EntryStatus.RESOLVED:
+        is_ours = member.resolved_run_id == member.run_id
+        return ItemOutcome.DONE, "" if is_ours else outcomes.RESOLVED_ELSEWHERE
+    if (member.entry_id, member.run_id, EventKind.FAILED) in told:
+        is_same = member.fingerprint_now == member.fingerprint
+        return ItemOutcome.REFUSED, outcomes.SAME_ERROR if is_same else outcomes.OTHER_ERROR
+    if (member.entry_id, member.run_id, EventKind.GONE) in told:
+        return ItemOutcome.GONE, outcomes.GONE
+    if member.status != EntryStatus.OPEN:
+        return ItemOutcome.LEFT_OUT, outcomes.BY_STATUS[EntryStatus(member.status)]
+    if member.last_failed_at > as_of:
+        return ItemOutcome.LEFT_OUT, outcomes.CHANGED
+    if member.run_id is None or member.run_status in _BROKEN:
+        return ItemOutcome.PENDING, outcomes.RETURNED
+    return ItemOutcome.LEFT_OUT, outcomes.UNTOUCHED
 
 
 def _halt(operation: BulkOperation, waves: list[Wave]) -> None:

@@ -5,6 +5,8 @@ A wave is drawn evenly from all that wait, so that it stands for the rest; see d
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,8 +16,8 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from dlq.choices import EntryStatus, ItemOutcome, ReprocessMode
 from dlq.models import BulkItem, BulkOperation, DLQEntry
-from dlq.querysets import DLQEntryQuerySet
 from dlq.services import moves, slices
+from dlq.services.ids import AnyOf
 from dlq.services.operations import ending, outcomes, ownership, settling
 from dlq.services.operations.acting import act_of
 from dlq.services.operations.ownership import Claim
@@ -46,19 +48,21 @@ def send(claim: Claim) -> bool:
         operation = ownership.hold(claim)
         if operation.next_wave_at is not None and operation.next_wave_at > at:
             return False
-        wave = _draw(operation)
-        if not wave:
+        drawn = _draw(operation)
+        if not drawn:
             ending.finish(operation, at)
             return False
-        left_out = _leave_out_unfit(operation)
+        fit = _fit(operation, drawn)
+        left_out = _leave_out_unfit(operation, drawn, set(drawn) - {pk for ids in fit.values() for pk in ids})
         started: list[int] = []
-        for sync in _syncs(operation):
-            run, problem = _request(operation, sync, at)
+        untouched = Q(updated_at__lte=operation.as_of) | Q(AnyOf("pk", [pk for pk, is_back in drawn.items() if is_back]))
+        for sync in Sync.objects.filter(pk__in=fit).select_related("source", "destination", "current_version").order_by("pk"):
+            run, problem = _request(operation, sync, fit[sync.pk], untouched, at)
             if run is None:
-                left_out += outcomes.leave_out(_sent(operation).filter(entry__sync_id=sync.pk), problem)
+                left_out += outcomes.leave_out(_sent(operation), fit[sync.pk], problem)
             else:
                 started.append(run.pk)
-        _record(operation, started, sent=wave - left_out, left_out=left_out, at=at)
+        _record(operation, started, sent=len(drawn) - left_out, left_out=left_out, at=at)
         return not started
 
     return moves.in_transaction(work)
@@ -68,52 +72,49 @@ def _sent(operation: BulkOperation) -> QuerySet[BulkItem]:
     return BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.SENT)
 
 
-def _draw(operation: BulkOperation) -> int:
-    """Take the next pending members into a wave. Returns how many."""
+def _draw(operation: BulkOperation) -> dict[int, bool]:
+    """Take the next pending members into a wave. Entry id -> an earlier wave gave it back unsent."""
     pending = BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.PENDING)
-    drawn = pending.order_by(_SPREAD, "pk").values("pk")[: next_size(operation)]
+    drawn = list(pending.order_by(_SPREAD, "pk").values_list("pk", "entry_id", "note")[: next_size(operation)])
     then = DLQEntry.objects.filter(pk=OuterRef("entry_id")).values("fingerprint")
-    return BulkItem.objects.filter(pk__in=drawn).update(
-        outcome=ItemOutcome.SENT, wave=operation.wave_number + 1, fingerprint=Subquery(then)
+    BulkItem.objects.filter(AnyOf("pk", [pk for pk, _entry_id, _note in drawn])).update(
+        outcome=ItemOutcome.SENT, wave=operation.wave_number + 1, fingerprint=Subquery(then), note=""
     )
+    return {entry_id: note == outcomes.RETURNED for _pk, entry_id, note in drawn}
 
 
-def _fit(operation: BulkOperation) -> DLQEntryQuerySet:
-    """Entries of the wave that can be sent, untouched since the confirmation. One that an earlier wave of this operation took
-    and gave back is untouched as long as it has not failed again."""
-    among = DLQEntry.objects.filter(pk__in=_sent(operation).values("entry_id"))
-    untouched = Q(updated_at__lte=operation.as_of)
-    if any(wave.returned for wave in Wave.of(operation)):
-        back = _sent(operation).filter(note=outcomes.RETURNED).values("entry_id")
-        untouched |= Q(last_failed_at__lte=operation.as_of, pk__in=back)
-    fit = among.reprocessable().filter(untouched)
-    return slices.sendable(fit, operation.mode)
+def _fit(operation: BulkOperation, drawn: Mapping[int, bool]) -> dict[int, list[int]]:
+    """Sync -> entries that can be sent, untouched since the confirmation. One that an earlier wave of this operation gave back
+    is untouched as long as it has not failed again."""
+    found: dict[int, list[int]] = defaultdict(list)
+    among = slices.sendable(DLQEntry.objects.filter(AnyOf("pk", drawn)).reprocessable(), operation.mode)
+    columns = ("pk", "sync_id", "updated_at", "last_failed_at")
+    for pk, sync_id, updated_at, failed_at in among.values_list(*columns):
+        if (failed_at if drawn[pk] else updated_at) <= operation.as_of:
+            found[sync_id].append(pk)
+    return found
 
 
-def _leave_out_unfit(operation: BulkOperation) -> int:
-    unfit = _sent(operation).exclude(entry_id__in=_fit(operation).values("pk"))
-    if not unfit.exists():
+def _leave_out_unfit(operation: BulkOperation, drawn: Mapping[int, bool], unfit: set[int]) -> int:
+    if not unfit:
         return 0
-    count = outcomes.leave_out_by_status(unfit, wanted=EntryStatus.OPEN)
-    count += outcomes.leave_out(unfit.filter(entry__error_type=ErrorType.INVALID_KEY), outcomes.NO_KEY)
+    items = _sent(operation)
+    among = DLQEntry.objects.filter(AnyOf("pk", unfit)).open()
+    keyless = list(among.filter(error_type=ErrorType.INVALID_KEY).values_list("pk", flat=True))
+    count = outcomes.leave_out(items, keyless, outcomes.NO_KEY)
     for sentence, condition in slices.obstacles(operation.mode):
-        kept = DLQEntry.objects.filter(condition, pk__in=unfit.values("entry_id"))
-        count += outcomes.leave_out(unfit.filter(entry_id__in=kept.values("pk")), outcomes.of_one(sentence))
-    return count + outcomes.leave_out(unfit, outcomes.CHANGED)
+        kept = list(among.filter(condition).values_list("pk", flat=True))
+        count += outcomes.leave_out(items, kept, outcomes.of_one(sentence))
+    return count + outcomes.leave_out_rest(items.filter(AnyOf("entry_id", unfit)), wanted=EntryStatus.OPEN)
 
 
-def _syncs(operation: BulkOperation) -> list[Sync]:
-    chosen = _sent(operation).values("entry__sync_id")
-    return list(Sync.objects.filter(pk__in=chosen).select_related("source", "destination", "current_version").order_by("pk"))
-
-
-def _request(operation: BulkOperation, sync: Sync, at: datetime) -> tuple[Run | None, str]:
+def _request(
+    operation: BulkOperation, sync: Sync, entry_ids: Sequence[int], untouched: Q, at: datetime
+) -> tuple[Run | None, str]:
     """(the run that sends this sync's part of the wave, why there is none)."""
-    items = _sent(operation).filter(entry__sync_id=sync.pk)
     mode = ReprocessMode(operation.mode)
     number = operation.wave_number + 1
     act = act_of(operation, mode=mode.value, wave=number)
-    expected = items.count()
     try:
         with transaction.atomic():
             run = runs.request(
@@ -122,14 +123,14 @@ def _request(operation: BulkOperation, sync: Sync, at: datetime) -> tuple[Run | 
                 by=act.by,
                 options={"selection": "entries", "mode": mode.value, "operation": operation.pk, "wave": number},
                 detail=f"Wave {number} of bulk operation {operation.pk}. {act.reason}".strip(),
-                is_short=expected <= settings.RETL["SHORT_RUN_ROWS"],
+                is_short=len(entry_ids) <= settings.RETL["SHORT_RUN_ROWS"],
             )
     except RedriveError as refusal:
         return None, f"Its sync takes no run: {refusal}"
-    among = DLQEntry.objects.filter(pk__in=items.values("entry_id"))
-    taken = slices.queue(among.reprocessable(), among, run=run, mode=mode, act=act, at=at)
-    moves.check_events(taken, expected)  # else somebody was quicker in this instant: look again
-    items.update(run=run)
+    among = DLQEntry.objects.filter(AnyOf("pk", entry_ids))
+    taken = slices.queue(among.reprocessable().filter(untouched), among, run=run, mode=mode, act=act, at=at)
+    moves.check_events(taken, len(entry_ids))  # else somebody was quicker in this instant: look again
+    _sent(operation).filter(AnyOf("entry_id", entry_ids)).update(run=run)
     return run, ""
 
 
