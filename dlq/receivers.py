@@ -9,7 +9,7 @@ from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
 from dlq import triggers
-from dlq.services import operations, tally
+from dlq.services import operations, regrouping, tally
 from syncs.signals import idled, run_finished, ticked
 
 
@@ -21,6 +21,16 @@ def fold_tally(**_: Any) -> None:
 @receiver(ticked)
 def wake_operations(**_: Any) -> None:
     operations.advance_due()
+
+
+@receiver(ticked)
+def wake_regrouping(**_: Any) -> None:
+    regrouping.ring_lost()
+
+
+@receiver(idled)
+def regroup_here(**_: Any) -> bool:
+    return regrouping.advance_here()
 
 
 @receiver(run_finished)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dlq.services import operations
+from dlq.services import operations, regrouping
 
 
 def advance(operation_id: int) -> None:
     operations.work(operation_id)
+
+
+def regroup(sync_id: int) -> None:
+    regrouping.work(sync_id)

@@ -294,36 +294,3 @@ def test_unknown_pages_and_acts_are_not_found(root: Client) -> None:
     assert act(root, entry, "explode").status_code == 404
     assert root.get(reverse("admin:dlq_dlqentry_text", args=(entry.pk, "secrets"))).status_code == 404
     assert root.post(f"{LIST}bulk/explode/").status_code == 404
-
-
-# --- groups
-
-
-def test_group_list_counts_and_leads_to_its_entries(root: Client) -> None:
-    run = make_run(make_sync())
-    group = make_group(run.sync, title="Value … is not valid")
-    make_entries(7, run, group)
-    other = make_group(run.sync, title="Settled")
-    html = root.get("/admin/dlq/errorgroup/").content.decode()
-    assert "Value … is not valid" in html
-    assert "Settled" not in html
-    link = re.search(r'href="([^"]+group=[^"]+)"', html)
-    assert link
-    assert len(keys_of(root.get(link.group(1).replace("&amp;", "&")))) == 7
-    assert "Settled" in root.get("/admin/dlq/errorgroup/?show=all").content.decode()
-    assert root.get(reverse("admin:dlq_errorgroup_change", args=(other.pk,))).status_code == 302
-    for bad in ("show=x", "sync=x", "sync=999", "foo=1", "after=1"):
-        page = root.get(f"/admin/dlq/errorgroup/?{bad}")
-        assert page.status_code == 400
-        assert "Value …" not in page.content.decode()
-
-
-def test_group_list_pages_show_each_group_once(root: Client) -> None:
-    sync = make_sync()
-    for number in range(60):
-        make_group(sync, title=f"group-{number}.", open_count=1, total_count=1)
-    first = root.get("/admin/dlq/errorgroup/").content.decode()
-    older = re.search(r'rel="next" href="([^"]+)"', first)
-    assert older
-    second = root.get(older.group(1).replace("&amp;", "&")).content.decode()
-    assert sorted(re.findall(r"group-(\d+)\.", first + second), key=int) == [str(number) for number in range(60)]

@@ -194,9 +194,8 @@ def test_all_of_one_error_are_reprocessed_in_bulk(agent: Visit, desk: Desk):
     page = agent.page
     agent.go("/admin/dlq/errorgroup/")
     page.click(".rd-error a")
-    page.wait_for_url("**/dlqentry/**")
-    page.check("input[name=across]")
-    page.click(".rd-bulkbar button:has-text('Reprocess')")
+    page.wait_for_url("**/errorgroup/**")
+    page.click(".rd-work button:has-text('Reprocess')")
     page.wait_for_selector("h1:has-text('Reprocess 3 dead letters')")
     page.click("button:has-text('Reprocess 3 dead letters')")
     page.wait_for_selector(".messagelist")
