@@ -57,6 +57,16 @@ def _following(prefix: str) -> str | None:
     return None
 
 
+class Unindexed(models.Func):
+    """A column's own value, in a form that no index is in the order of: the planner must choose by the conditions."""
+
+    arity = 1
+    template = "(+%(expressions)s)"
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="(%(expressions)s + INTERVAL '0')", **context)
+
+
 class DLQEntryQuerySet(models.QuerySet["DLQEntry"]):
     def live(self) -> DLQEntryQuerySet:
         return self.filter(status__in=LIVE)

@@ -68,7 +68,7 @@ def show(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     found = Page([], 0, False, None)
     if not parsed.problems and not is_lost:
         (_, after), (_, before) = places
-        found = paging.page(fixed.entries(), after=after, before=before, total=facets.total if facets else None)
+        found = paging.page(fixed, after=after, before=before, facets=facets)
     offered = offers(parsed.filter, user)
     tabs = _tabs(parsed.filter, offered.views)
     broken = views.of_query(offered.views, request.META.get("QUERY_STRING", "")) if parsed.problems else None

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from dlq.choices import LIVE, EntryStatus, RowState
@@ -24,10 +24,11 @@ class DLQEntry(models.Model):
     At most one live entry per (sync, row key); a repeated failure raises its counts.
     """
 
-    sync = models.ForeignKey(Sync, on_delete=models.PROTECT, related_name="dlq_entries")
+    # Sync and group have no index of their own: others begin with them.
+    sync = models.ForeignKey(Sync, on_delete=models.PROTECT, related_name="dlq_entries", db_index=False)
     row_key = models.CharField(max_length=255)
     status = models.CharField(max_length=10, choices=labelled(EntryStatus), default=EntryStatus.OPEN)
-    group = models.ForeignKey(ErrorGroup, on_delete=models.PROTECT, related_name="entries")
+    group = models.ForeignKey(ErrorGroup, on_delete=models.PROTECT, related_name="entries", db_index=False)
     fingerprint = models.CharField(max_length=32)
 
     error_type = models.CharField(max_length=24, choices=[(member.value, member.info.label) for member in ErrorType])
@@ -83,6 +84,8 @@ class DLQEntry(models.Model):
             ("reveal_dlqentry", "Can see values that are masked"),
             ("exportraw_dlqentry", "Can export dead letters unmasked"),
         ]
+        # Each index costs every write that touches the row. Those of few different values cost little: equal keys are stored
+        # once (7 bytes an entry on PostgreSQL).
         indexes: ClassVar = [
             # List, newest first, all statuses.
             models.Index(name="entry_newest", fields=["-last_failed_at", "-id"]),
@@ -96,8 +99,22 @@ class DLQEntry(models.Model):
             models.Index(
                 name="entry_owner_newest", fields=["owner", "status", "-last_failed_at"], condition=Q(owner__isnull=False)
             ),
-            # Exact search by key; history of one row.
-            models.Index(name="entry_key", fields=["row_key"]),
+            # Search by key, whole or its beginning (the pattern class serves both in any locale); history of one row.
+            models.Index(name="entry_key", fields=["row_key"], opclasses=["varchar_pattern_ops"]),
+            # List filtered by error type or response code, where the tally says that few match.
+            models.Index(name="entry_cause", fields=["error_type", "http_status", "status", "sync"]),
+            # List filtered by error code, where few match.
+            models.Index(name="entry_code", fields=["error_code", "status"]),
+            # List filtered by attempts, where few match; most entries have one.
+            models.Index(name="entry_attempts", fields=["attempt_count"], condition=Q(attempt_count__gt=1)),
+            # List filtered by what the last look into the warehouse found; most rows were never looked at.
+            models.Index(name="entry_row_state", fields=["row_state", "status"], condition=Q(row_state__gt="")),
+            # List filtered by age: entries that failed again, by their first failure.
+            models.Index(
+                name="entry_again",
+                fields=["status", "-last_failed_at", "-id", "first_failed_at"],
+                condition=Q(first_failed_at__lt=F("last_failed_at")),
+            ),
             # What a reprocess run works on, and what it must put back.
             models.Index(
                 name="entry_reprocess", fields=["reprocess_run", "id"], condition=Q(status__in=["queued", "inflight"])

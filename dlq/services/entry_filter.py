@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from dlq.choices import EntryStatus, RowState
@@ -135,6 +135,14 @@ class EntryFilter:
         )  # fmt: skip
 
     @property
+    def is_in_order(self) -> bool:
+        """One index holds exactly the selected entries, newest first."""
+        scope = self.scope()
+        is_status_alone = scope is None and len(self.statuses) <= 1
+        is_one_of_each = scope is not None and len(scope) == 1 and len(self.statuses) == 1
+        return self.is_tallied and not self.error_types and not self.codes and (is_status_alone or is_one_of_each)
+
+    @property
     def hints(self) -> tuple[str, ...]:
         """What a settled text search has left out, and the way to include it."""
         said = []
@@ -164,9 +172,23 @@ class EntryFilter:
             chosen = chosen.filter(run_id=fixed.run_id)
         if fixed.row_states:
             chosen = chosen.filter(row_state__in=fixed.row_states)
+            if RowState.UNKNOWN not in fixed.row_states:
+                chosen = chosen.filter(row_state__gt="")  # as the index says it: SQLite does not conclude it
         if fixed.text:
             chosen = chosen.filter(fixed._of_text())
         return chosen
+
+    def parts(self) -> tuple[DLQEntryQuerySet, ...]:
+        """The matching entries in disjoint parts, each newer than the next, of a settled filter.
+
+        An entry that failed first before a moment has either failed last before it as well, or failed again since; each is a
+        range of an index. As one condition, the planner would walk past all that are younger.
+        """
+        chosen = self.entries()
+        if not self.older_than:
+            return (chosen,)
+        again = chosen.filter(last_failed_at__gte=self.older_than, first_failed_at__lt=F("last_failed_at"))
+        return again, chosen.filter(last_failed_at__lt=self.older_than)
 
     def _of_the_error(self) -> list[Q]:
         found = []
@@ -194,6 +216,8 @@ class EntryFilter:
             found.append(Q(first_failed_at__lt=self.older_than))
         if self.min_attempts is not None:
             found.append(Q(attempt_count__gte=self.min_attempts))
+            if self.min_attempts > 1:
+                found.append(Q(attempt_count__gt=1))  # as the index says it
         return found
 
     def _of_people(self) -> list[Q]:

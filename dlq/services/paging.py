@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,10 +11,11 @@ from django.db import connection
 from django.utils.dateparse import parse_datetime
 
 from dlq.models import DLQEntry
-from dlq.querysets import DLQEntryQuerySet
+from dlq.querysets import DLQEntryQuerySet, Unindexed
 from dlq.services import tally
 from dlq.services.budget import TooSlowError, budget
 from dlq.services.entry_filter import EntryFilter
+from dlq.services.tally import Facets
 
 PAGE_SIZE = 50
 COUNT_CAP = 10_000
@@ -22,7 +24,8 @@ TOO_SLOW = (
     "Nothing was found in time: there are too many dead letters to look through for this filter. Choose a sync, an error group "
     "or a time range as well."
 )
-_FEW = 1_000
+_FEW = 1_000  # named one by one
+_SORTED = COUNT_CAP  # fetched all and sorted; more are dense enough to be met on a walk through the time index
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,76 +81,99 @@ class Page:
 
 
 def page(
-    chosen: DLQEntryQuerySet,
+    chosen: DLQEntryQuerySet | EntryFilter,
     *,
     after: Position | None = None,
     before: Position | None = None,
     size: int = PAGE_SIZE,
-    total: int | None = None,
+    facets: Facets | None = None,
 ) -> Page:
-    """The newest entries of the selection, those below ``after``, or those above ``before``. ``total``: their exact number,
-    where the tally knows it; else they are counted up to COUNT_CAP.
+    """The newest entries of the selection, those below ``after``, or those above ``before``.
 
-    The count comes first, because a rare or empty filter makes a planner walk the whole time index for its fifty rows: no
-    hits, no page query; few hits, fetch their ids unordered and sort only those. What still takes too long is stopped.
+    A filter (as ``EntryFilter.at`` gave it) is found faster than its queryset: it is known how its rows lie in the indexes.
+    ``facets``: its counts, where the tally has them; without, the entries are counted up to COUNT_CAP. What still takes too
+    long is stopped.
     """
     try:
         with budget(BUDGET_SECONDS):
-            return _page(chosen, after, before, size, total)
+            way = _way(chosen, facets)
+            if not way.count:
+                return Page([], 0, False, None)
+            shown, has_newer, has_older = _around(way, after, before, size)
+            return Page(
+                shown,
+                way.count,
+                way.is_capped,
+                Position.of(shown[-1]) if shown and has_older else None,
+                Position.of(shown[0]) if shown and has_newer else None,
+                _estimate(way.parts) if way.is_capped else None,
+            )
     except TooSlowError:
         return Page([], 0, False, None, problem=TOO_SLOW)
 
 
-def _page(chosen: DLQEntryQuerySet, after: Position | None, before: Position | None, size: int, total: int | None) -> Page:
-    count, is_capped, narrowed = _measure(chosen, total)
-    if not count:
-        return Page([], 0, False, None)
-    shown, has_newer, has_older = _around(narrowed, after, before, size)
-    return Page(
-        shown,
-        count,
-        is_capped,
-        Position.of(shown[-1]) if shown and has_older else None,
-        Position.of(shown[0]) if shown and has_newer else None,
-        _estimate(chosen) if is_capped else None,
-    )
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How to find the entries. ``parts``: disjoint, each newer than the next.
+
+    A planner walks the time index for the first fifty that match; where few match, that is the whole index. So first it is
+    found out how many there are, and few of them (``is_sorted``) are fetched by another index and sorted.
+    """
+
+    parts: tuple[DLQEntryQuerySet, ...]
+    count: int
+    is_capped: bool = False
+    is_sorted: bool = False
+
+    def newest(self, part: DLQEntryQuerySet) -> DLQEntryQuerySet:
+        return part.order_by(Unindexed("last_failed_at").desc(), "-id") if self.is_sorted else part.newest()
+
+    def oldest(self, part: DLQEntryQuerySet) -> DLQEntryQuerySet:
+        return part.order_by(Unindexed("last_failed_at"), "id") if self.is_sorted else part.oldest()
 
 
-def _measure(chosen: DLQEntryQuerySet, total: int | None) -> tuple[int, bool, DLQEntryQuerySet]:
-    """(count, is capped, the selection in a form that a planner cannot get wrong)."""
-    if total is not None and (total > _FEW or not total):
-        return total, False, chosen
-    few = min(_FEW, COUNT_CAP)
-    ids = list(chosen.order_by().values_list("pk", flat=True)[: few + 1])
-    if len(ids) <= few:
-        return len(ids), False, DLQEntry.objects.filter(pk__in=ids)
-    if total is not None:
-        return total, False, chosen
-    count = chosen.order_by()[: COUNT_CAP + 1].count()
-    return min(count, COUNT_CAP), count > COUNT_CAP, chosen
+def _way(chosen: DLQEntryQuerySet | EntryFilter, facets: Facets | None) -> _Way:
+    found = chosen if isinstance(chosen, EntryFilter) else None
+    entries = chosen.entries() if isinstance(chosen, EntryFilter) else chosen
+    if found is not None and facets is not None:
+        if found.is_in_order or facets.total > _SORTED:
+            return _Way((entries,), facets.total)
+        return _Way((entries.filter(tally.of_lines(facets.lines)),), facets.total, is_sorted=True)
+    ids = list(entries.order_by().values_list("pk", flat=True)[: COUNT_CAP + 1])
+    if len(ids) <= min(_FEW, COUNT_CAP):
+        return _Way((DLQEntry.objects.filter(pk__in=ids),), len(ids), is_sorted=True)
+    if len(ids) <= COUNT_CAP:
+        return _Way((entries,), len(ids), is_sorted=True)
+    return _Way(found.parts() if found else (entries,), min(len(ids), COUNT_CAP), len(ids) > COUNT_CAP)
 
 
-def _around(
-    chosen: DLQEntryQuerySet, after: Position | None, before: Position | None, size: int
-) -> tuple[list[DLQEntry], bool, bool]:
+def _around(way: _Way, after: Position | None, before: Position | None, size: int) -> tuple[list[DLQEntry], bool, bool]:
     """(entries, newest first; whether there are newer ones; whether there are older ones)."""
     if before is not None:
-        rows = list(chosen.newer_than(before.at, before.id).for_list().oldest()[: size + 1])
+        above = [way.oldest(part.newer_than(before.at, before.id)) for part in reversed(way.parts)]
+        rows = _first(above, size + 1)
         if len(rows) > size:
             return rows[size - 1 :: -1], True, True
         after = None  # that is the first page, and it is shown whole
-    if after is not None:
-        chosen = chosen.older_than(after.at, after.id)
-    rows = list(chosen.for_list().newest()[: size + 1])
+    below = [way.newest(part.older_than(after.at, after.id) if after else part) for part in way.parts]
+    rows = _first(below, size + 1)
     return rows[:size], after is not None, len(rows) > size
 
 
-def _estimate(chosen: DLQEntryQuerySet) -> int | None:
+def _first(parts: Sequence[DLQEntryQuerySet], count: int) -> list[DLQEntry]:
+    rows: list[DLQEntry] = []
+    for part in parts:
+        if len(rows) < count:
+            rows += part.for_list()[: count - len(rows)]
+    return rows
+
+
+def _estimate(parts: Sequence[DLQEntryQuerySet]) -> int | None:
     """The planner's guess, where it has one above the cap."""
     if connection.vendor != "postgresql":
         return None
-    plan = json.loads(chosen.order_by().explain(format="json"))
-    guess = int(plan[0]["Plan"]["Plan Rows"])
+    plans = [json.loads(part.order_by().explain(format="json")) for part in parts]
+    guess = sum(int(plan[0]["Plan"]["Plan Rows"]) for plan in plans)
     return guess if guess > COUNT_CAP else None
 
 
@@ -170,11 +196,16 @@ def neighbours(found: EntryFilter, entry: DLQEntry) -> Neighbours:
     after an act it often no longer is."""
     try:
         with budget(BUDGET_SECONDS):
-            count, _is_capped, chosen = _measure(found.entries(), tally.total(found))
-            if not count:
+            way = _way(found, tally.counts(found))
+            if not way.count:
                 return Neighbours()
-            newer = chosen.newer_than(entry.last_failed_at, entry.pk).oldest()
-            older = chosen.older_than(entry.last_failed_at, entry.pk).newest()
-            return Neighbours(newer.values_list("pk", flat=True).first(), older.values_list("pk", flat=True).first())
+            at, pk = entry.last_failed_at, entry.pk
+            newer = [way.oldest(part.newer_than(at, pk)) for part in reversed(way.parts)]
+            older = [way.newest(part.older_than(at, pk)) for part in way.parts]
+            return Neighbours(_first_id(newer), _first_id(older))
     except TooSlowError:
         return Neighbours()
+
+
+def _first_id(parts: Sequence[DLQEntryQuerySet]) -> int | None:
+    return next((pk for part in parts for pk in part.values_list("pk", flat=True)[:1]), None)

@@ -6,12 +6,12 @@ Triggers on the entry table write signed changes to ``EntryTally``; their sum is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from dlq import triggers
 from dlq.models import EntryTally
@@ -19,6 +19,7 @@ from dlq.models import EntryTally
 if TYPE_CHECKING:
     from dlq.services.entry_filter import EntryFilter
 
+_LINES_MAX = 50  # combinations of type, status and code in one condition
 _Line = tuple[int, str, str, int | None, int]  # sync, status, error type, response code, count
 
 
@@ -33,6 +34,7 @@ class Facets:
     syncs: Counter[int] = field(default_factory=Counter)
     error_types: Counter[str] = field(default_factory=Counter)
     codes: Counter[int | None] = field(default_factory=Counter)
+    lines: list[tuple[int, str, str, int | None]] = field(default_factory=list)  # combinations that make up the total
 
 
 def counts(found: EntryFilter) -> Facets | None:
@@ -55,6 +57,7 @@ def counts(found: EntryFilter) -> Facets | None:
         missed = sum(misses)
         if missed == 0:
             facets.total += count
+            facets.lines.append((sync_id, status, error_type, code))
         if missed == misses[0]:
             facets.statuses[status] += count
         if missed == misses[1]:
@@ -64,6 +67,20 @@ def counts(found: EntryFilter) -> Facets | None:
         if missed == misses[3]:
             facets.codes[code] += count
     return facets
+
+
+def of_lines(lines: Sequence[tuple[int, str, str, int | None]]) -> Q:
+    """The entries of these combinations, in a form that the index over exactly these columns answers."""
+    syncs: dict[tuple[str, str, int | None], list[int]] = {}
+    for sync_id, status, error_type, code in lines:
+        syncs.setdefault((error_type, status, code), []).append(sync_id)
+    if len(syncs) > _LINES_MAX:
+        return Q()
+    found = Q()
+    for (error_type, status, code), ids in sorted(syncs.items(), key=str):
+        of_code = Q(http_status__isnull=True) if code is None else Q(http_status=code)
+        found |= Q(error_type=error_type, status=status, sync_id__in=ids) & of_code
+    return found
 
 
 def total(found: EntryFilter) -> int | None:
