@@ -27,6 +27,7 @@ class Record:
     number). ``body``: the payload as canonical JSON (sorted keys, UTF-8). ``payload_hash``: signed 64-bit hash of ``body``.
     ``row``: the values as read, for the dead letter. ``had_entry``: the ledger says a dead letter of this key may be live.
     ``in_ledger``: False where the ledger was seen to have no row for the key; it decides how the ledger is written, never what.
+    ``sent_hash``: hash of ``body`` where ``payload_hash`` is that of other content: a payload corrected by hand.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Record:
     row: RowValues = ()
     had_entry: bool = False
     in_ledger: bool = True
+    sent_hash: int | None = None
 
 
 class RecordState(StrEnum):

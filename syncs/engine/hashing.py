@@ -165,6 +165,8 @@ def idempotency_key(sync_id: int, operation: Operation, records: Iterable[Record
     Independent of the order of the records. A derived key needs no storage to survive the loss of the intent.
     """
     digest = blake2b(f"{sync_id}\x00{operation.value}".encode(), digest_size=16, person=b"redrive-batch")
-    parts = sorted([f"{record.key}\x01{record.payload_hash}" for record in records])
+    parts = sorted(
+        [f"{record.key}\x01{record.payload_hash if record.sent_hash is None else record.sent_hash}" for record in records]
+    )
     digest.update("\x00".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
