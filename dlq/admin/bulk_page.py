@@ -60,7 +60,7 @@ def show(
         "summary": summary,
         "sync_sentence": preflight.sync_sentence(summary.changes) if summary.changes else "",
         "is_sync_unchanged": summary.changes is not None and summary.changes.same == summary.changes.total,
-        "conditions": operation_words.conditions(snapshot.query) if snapshot.ids is None else (),
+        "conditions": _conditions(snapshot, summary) if snapshot.ids is None else (),
         "back": f"{list_url()}?{snapshot.query}",
         "problem": str(problem) if problem else "",
         "wrong": problem.field if problem else "",
@@ -75,6 +75,10 @@ def show(
     }
     title = f"{act.verb} dead letters"
     return page.show(request, "admin/dlq/dlqentry/confirm.html", context, title=title, status=400 if problem else 200)
+
+
+def _conditions(snapshot: Snapshot, summary: Summary) -> list[tuple[str, str]]:
+    return operation_words.conditions(snapshot.query, syncs=summary.sync_names, groups=summary.group_titles)
 
 
 def rows_context(request: HttpRequest, snapshot: Snapshot) -> dict[str, Any]:

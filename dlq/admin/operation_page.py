@@ -65,6 +65,7 @@ def context(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
         "run_url": links.page("admin:syncs_run_changelist"),
         "acts": _acts(request, operation),
         "undo": _undo(request, operation),
+        "took": operation.finished_at - operation.started_at if operation.finished_at and operation.started_at else None,
         "here": here,
         "progress_url": f"{_url('progress', operation.pk)}?{request.GET.urlencode()}",
         **_chosen(operation),
@@ -85,7 +86,8 @@ def _parts(operation: BulkOperation, progress: Progress, here: str) -> list[Part
         url = f"{here}?outcome={outcome.value}#items"
         found.append(Part(outcome.value, words[outcome], count, fill, f"{x:.2f}", f"{width:.2f}", url))
         x += width
-    return [part for part in found if part.count or part.value in (ItemOutcome.DONE, ItemOutcome.PENDING)]
+    always = {ItemOutcome.DONE} if operation.is_over else {ItemOutcome.DONE, ItemOutcome.PENDING}
+    return [part for part in found if part.count or part.value in always]
 
 
 def _acts(request: HttpRequest, operation: BulkOperation) -> list[dict[str, str]]:

@@ -21,7 +21,7 @@ from syncs.console import links
 from syncs.models import Connection, Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _INNER = ("q_groups", "q_deep")  # how a text search was settled: nothing that a person chose
 
@@ -170,14 +170,16 @@ def owner_of(operation: BulkOperation) -> str:
     return get_user_model().objects.filter(pk=owner).values_list("username", flat=True).first() or f"user {owner}"
 
 
-def conditions(query: str) -> list[tuple[str, str]]:
-    """(title, value) of each condition of a frozen filter; names are looked up where there are ids (four queries at most)."""
+def conditions(
+    query: str, *, syncs: Mapping[int, str] | None = None, groups: Mapping[int, str] | None = None
+) -> list[tuple[str, str]]:
+    """(title, value) of each condition of a frozen filter. Names that are not given are looked up: four queries at most."""
     given = parse_qs(query)
     kept = {name: values for name, values in given.items() if name not in _INNER}
     if "nothing" in kept:
         return [("Filter", "nothing matches")]
-    found = filterbar.words(_encoded(kept), _names(kept))
-    titles = {"Error group": _group_title(kept.get("group", []))}
+    found = filterbar.words(_encoded(kept), _names(kept, syncs or {}))
+    titles = {"Error group": _group_title(kept.get("group", []), groups or {})}
     return [(title, titles.get(title) or _moment(value)) for title, value in found]
 
 
@@ -185,10 +187,10 @@ def _encoded(values: dict[str, list[str]]) -> str:
     return urlencode(values, doseq=True)
 
 
-def _names(given: dict[str, list[str]]) -> Offers:
-    made = Offers()
-    if ids := _ids(given.get("sync", [])):
-        made.syncs = dict(Sync.objects.filter(pk__in=ids).values_list("pk", "name"))
+def _names(given: dict[str, list[str]], syncs: Mapping[int, str]) -> Offers:
+    made = Offers(syncs=dict(syncs))
+    if ids := [pk for pk in _ids(given.get("sync", [])) if pk not in syncs]:
+        made.syncs |= Sync.objects.filter(pk__in=ids).values_list("pk", "name")
     if ids := _ids(given.get("connection", [])):
         made.connections = dict(Connection.objects.filter(pk__in=ids).values_list("pk", "name"))
     if ids := _ids(given.get("owner", [])):
@@ -201,8 +203,10 @@ def _ids(texts: Iterable[str]) -> list[int]:
     return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 18]
 
 
-def _group_title(texts: list[str]) -> str:
+def _group_title(texts: list[str], groups: Mapping[int, str]) -> str:
     ids = _ids(texts)
+    if ids and ids[0] in groups:
+        return groups[ids[0]]
     return (ErrorGroup.objects.filter(pk__in=ids).values_list("title", flat=True).first() or "") if ids else ""
 
 

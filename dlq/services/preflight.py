@@ -102,11 +102,11 @@ def _compare(
     silent: set[int] = set()  # sources that failed once: the next sync would wait for them again
     for sync in syncs:
         left = until - time.monotonic()
-        if left < _LEAST_SECONDS and sync is not syncs[0]:
-            notes.append(f"{sync.name}: not looked at, the time for it was used up.")
-            continue
         if sync.source_id in silent:
             notes.append(f"{sync.name}: not looked at, its warehouse is the same.")
+            continue
+        if left < _LEAST_SECONDS and sync is not syncs[0]:
+            notes.append(f"{sync.name}: not looked at, the time for it was used up.")
             continue
         try:
             found = compare_rows(sync, by_sync[sync.pk], at_most_seconds=max(1, math.floor(left)))

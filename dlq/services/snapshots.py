@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -85,13 +85,14 @@ class Snapshot:
     user_id: int
     nonce: str = ""
     shown: Shown = Shown()
+    found: EntryFilter | None = field(default=None, compare=False, repr=False)  # ``query`` as read: reading asks the database
 
     def entries(self) -> DLQEntryQuerySet:
         """The selection as confirmed, less what was touched since."""
         if self.ids is not None:
             chosen = DLQEntry.objects.filter(pk__in=self.ids)
         else:
-            chosen = _filter_of(self.query).entries()
+            chosen = (self.found or _filter_of(self.query)).entries()
         return chosen.frozen(max_id=self.max_id, as_of=self.as_of)
 
     def showing(self, **values: Any) -> Snapshot:
@@ -99,7 +100,8 @@ class Snapshot:
         return replace(self, shown=replace(self.shown, **values))
 
     def token(self) -> str:
-        values = asdict(self) | {"kind": self.kind.value, "as_of": self.as_of.isoformat()}
+        values = asdict(replace(self, found=None)) | {"kind": self.kind.value, "as_of": self.as_of.isoformat()}
+        del values["found"]
         return signing.dumps(values, salt=_SALT, compress=True)
 
 
@@ -116,7 +118,9 @@ def take(kind: BulkKind, found: EntryFilter, *, user: User, ids: tuple[int, ...]
         ids = tuple(chosen.order_by("pk").values_list("pk", flat=True))
     # What arrives later has a higher id than the highest that is there now.
     there = chosen.order_by().filter(updated_at__lte=now).aggregate(count=Count("pk"), last=Max("pk"))
-    return Snapshot(kind, fixed.query(), ids, there["last"] or 0, now, there["count"], user.pk, secrets.token_urlsafe(18))
+    return Snapshot(
+        kind, fixed.query(), ids, there["last"] or 0, now, there["count"], user.pk, secrets.token_urlsafe(18), found=fixed
+    )
 
 
 def _within_sight(fixed: EntryFilter, user: User) -> EntryFilter:

@@ -49,6 +49,8 @@ class Summary:
     newest_at: datetime | None = None
     passing_count: int = 0
     warnings: list[str] = field(default_factory=list)
+    sync_names: dict[int, str] = field(default_factory=dict)
+    group_titles: dict[int, str] = field(default_factory=dict)  # of the most frequent
     changes: SyncChanges | None = None
     estimate: Estimate | None = None
 
@@ -71,10 +73,11 @@ def summarise(snapshot: Snapshot) -> Summary:
     for row in _rows(snapshot):
         _add(result, tally, row, snapshot.kind)
     largest = [pk for pk, _count in tally.syncs.most_common(SYNCS_READ)]
-    chosen = Sync.objects.filter(pk__in=largest).select_related("current_version")
+    chosen = Sync.objects.filter(pk__in=largest).select_related("source", "destination")
     syncs: dict[int, Any] = {sync.pk: sync for sync in estimates.with_newest_runs(chosen)}
     titles = _titles(tally.groups)
-    names = {pk: sync.name for pk, sync in syncs.items()}
+    names = result.sync_names = {pk: sync.name for pk, sync in syncs.items()}
+    result.group_titles = {pk: title for pk, (title, _sync) in titles.items()}
     result.by_sync = [Line(names.get(pk, f"sync {pk}"), count) for pk, count in tally.syncs.most_common()]
     result.by_type = [Line(label, count) for label, count in tally.types.most_common()]
     result.by_code = [Line(label, count) for label, count in tally.codes.most_common()]
