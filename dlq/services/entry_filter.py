@@ -71,6 +71,7 @@ class EntryFilter:
     text: str = ""
 
     me: int | None = field(default=None, compare=False)  # whom ME stands for
+    reach: tuple[int, ...] | None = field(default=None, compare=False)  # ids of the syncs that person may see; None: every one
     # Settled by ``at``; None: not yet.
     connection_sync_ids: tuple[int, ...] | None = None
     text_group_ids: tuple[int, ...] | None = None
@@ -122,8 +123,12 @@ class EntryFilter:
 
     def scope(self) -> frozenset[int] | None:
         """Ids of the syncs it is narrowed to; None: all."""
-        wanted = [set(ids) for ids in (self.sync_ids or None, self.connection_sync_ids) if ids is not None]
+        wanted = [set(ids) for ids in (self.sync_ids or None, self.connection_sync_ids, self.reach) if ids is not None]
         return frozenset(set.intersection(*wanted)) if wanted else None
+
+    def sync_reach(self) -> frozenset[int] | None:
+        """The same without the syncs that were chosen: those that one could choose."""
+        return replace(self, sync_ids=()).scope()
 
     @property
     def is_tallied(self) -> bool:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.auth import get_user_model
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
 from dlq.choices import EntryStatus, RowState
@@ -33,9 +33,10 @@ from dlq.services.entry_filter import (
 from syncs.connectors import Issue
 from syncs.errors import ErrorType
 from syncs.models import Connection, Run, Sync
+from syncs.services import access
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+    from django.contrib.auth.models import AnonymousUser, User
 
 __all__ = ["AGES", "ANY", "BETWEEN", "NO_RESPONSE", "PARAMETERS", "WINDOWS", "EntryFilter", "Parsed", "parse"]
 
@@ -73,12 +74,12 @@ def parse(
     given: Mapping[str, Sequence[str]],
     *,
     ignore: Sequence[str] = (),
-    user: AbstractBaseUser | AnonymousUser | None = None,
+    user: User | AnonymousUser | None = None,
 ) -> Parsed:
     """Read a filter from address parameters (name -> values). Without a status it is the open ones; ``any`` is all.
 
-    ``user`` is whom ``owner=me`` means. Never raises: what is unknown or malformed, a parameter's name included (apart from
-    those to ``ignore``), becomes a problem.
+    ``user`` is whom ``owner=me`` means, and whose syncs it keeps to; None: a filter that was signed when it kept to them. Never
+    raises: what is unknown or malformed, a parameter's name included (apart from those to ``ignore``), becomes a problem.
     """
     reader = _Reader(given)
     for name in given:
@@ -90,8 +91,10 @@ def parse(
     text_group_ids, is_text_deep = _settled_text(reader, text)
     found = EntryFilter(
         statuses=_statuses(reader),
-        sync_ids=_several(reader, "sync", Sync, "no sync; choose one from the list"),
-        connection_ids=_several(reader, "connection", Connection, "no connection; choose one from the list"),
+        sync_ids=_several(reader, "sync", _seen(Sync, user, by="pk"), "no sync; choose one from the list"),
+        connection_ids=_several(
+            reader, "connection", Connection._default_manager.all(), "no connection; choose one from the list"
+        ),
         error_types=_members(reader, "error_type", ErrorType),
         error_codes=_error_codes(reader),
         codes=_codes(reader),
@@ -101,13 +104,14 @@ def parse(
         age=age,
         older_than=older_than,
         row_key=_text(reader, "key", _KEY_MAX, "a row key"),
-        group_id=_one_of(reader, "group", ErrorGroup, "no error group; open one from the list of error groups"),
-        run_id=_one_of(reader, "run", Run, "no run; open one from the list of runs"),
+        group_id=_one_of(reader, "group", _seen(ErrorGroup, user), "no error group; open one from the list of error groups"),
+        run_id=_one_of(reader, "run", _seen(Run, user), "no run; open one from the list of runs"),
         owner=_owner(reader, user),
         min_attempts=_attempts(reader),
         row_states=_row_states(reader),
         text=text,
         me=user.pk if user is not None else None,
+        reach=None if user is None else access.visible_sync_ids(user),
         text_group_ids=text_group_ids,
         is_text_deep=is_text_deep,
         is_nothing=_nothing(reader),
@@ -132,24 +136,29 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def _several(reader: _Reader, name: str, model: type[Model], remedy: str) -> tuple[int, ...]:
+def _seen(model: type[Model], user: User | AnonymousUser | None, *, by: str = "sync_id") -> QuerySet[Any]:
+    rows = model._default_manager.all()
+    return rows if user is None else access.scoped(rows, user, by=by)
+
+
+def _several(reader: _Reader, name: str, rows: QuerySet[Any], remedy: str) -> tuple[int, ...]:
     wanted = {value: _number(value) for value in reader.values(name)}
     if not wanted:
         return ()
     numbers = [pk for pk in wanted.values() if pk is not None]
-    there = set(model._default_manager.filter(pk__in=numbers).values_list("pk", flat=True))
+    there = set(rows.filter(pk__in=numbers).values_list("pk", flat=True))
     for value, pk in wanted.items():
         if pk not in there:
             reader.refuse(name, f"“{_short(value)}” is {remedy}")
     return tuple(sorted(there))
 
 
-def _one_of(reader: _Reader, name: str, model: type[Model], remedy: str) -> int | None:
+def _one_of(reader: _Reader, name: str, rows: QuerySet[Any], remedy: str) -> int | None:
     value = reader.one(name)
     if not value:
         return None
     pk = _number(value)
-    if pk is None or not model._default_manager.filter(pk=pk).exists():
+    if pk is None or not rows.filter(pk=pk).exists():
         reader.refuse(name, f"“{_short(value)}” is {remedy}")
         return None
     return pk
@@ -199,14 +208,16 @@ def _error_codes(reader: _Reader) -> tuple[str, ...]:
     return tuple(code for code in codes if code)
 
 
-def _owner(reader: _Reader, user: AbstractBaseUser | AnonymousUser | None) -> str:
+def _owner(reader: _Reader, user: User | AnonymousUser | None) -> str:
     value = reader.one("owner")
     if value == ME and (user is None or user.pk is None):
         reader.refuse("owner", "“me” needs somebody who is logged in; write the number of a user")
     elif value in ("", ME, NOBODY):
         return value
     else:
-        found = _one_of(reader, "owner", cast("type[Model]", get_user_model()), "no user; write me, none or a user's number")
+        found = _one_of(
+            reader, "owner", _seen(cast("type[Model]", get_user_model()), None), "no user; write me, none or a user's number"
+        )
         return str(found) if found is not None else ""
     return ""
 

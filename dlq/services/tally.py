@@ -44,7 +44,7 @@ def counts(found: EntryFilter) -> Facets | None:
     facets = Facets()
     if found.is_nothing:
         return facets
-    reach = None if found.connection_sync_ids is None else set(found.connection_sync_ids)
+    reach = found.sync_reach()
     for sync_id, status, error_type, code, count in _lines():
         if reach is not None and sync_id not in reach:
             continue

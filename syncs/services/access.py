@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, When
 
 from syncs.models import Sync, Team
 
@@ -21,7 +21,7 @@ Q_ = TypeVar("Q_", bound="QuerySet[Any]")
 
 
 def visible_sync_ids(user: User | AnonymousUser) -> tuple[int, ...] | None:
-    """Ids of the syncs that the user may see, ascending; None: every one, so that no condition is needed.
+    """Ids of the syncs that the user may see, ascending; None: every one there is, so that no condition is needed.
 
     Looked up once per user object, which lives as long as one request.
     """
@@ -30,9 +30,11 @@ def visible_sync_ids(user: User | AnonymousUser) -> tuple[int, ...] | None:
     if user.has_perm(SEES_ALL):
         return None
     if not hasattr(user, _REMEMBERED):
-        mine = Sync.objects.filter(Q(team__isnull=True) | Q(team__members=user.pk)).order_by("pk").distinct()
-        setattr(user, _REMEMBERED, tuple(mine.values_list("pk", flat=True)))
-    ids: tuple[int, ...] = getattr(user, _REMEMBERED)
+        is_member = Exists(Team.members.through.objects.filter(team_id=OuterRef("team_id"), user_id=user.pk))
+        is_mine = Case(When(Q(team__isnull=True) | is_member, then=True), default=False, output_field=BooleanField())
+        seen = list(Sync.objects.order_by("pk").annotate(is_mine=is_mine).values_list("pk", "is_mine"))
+        setattr(user, _REMEMBERED, None if all(mine for _, mine in seen) else tuple(pk for pk, mine in seen if mine))
+    ids: tuple[int, ...] | None = getattr(user, _REMEMBERED)
     return ids
 
 
