@@ -98,7 +98,7 @@ def _withdraw(request: HttpRequest, entry: DLQEntry) -> Said:
 def _check(request: HttpRequest, entry: DLQEntry) -> Said:
     mapping = versions.snapshot(entry.sync)["mappings"]
     found = live.check(entry, mapping, by=user_of(request), door=Door.ADMIN)
-    return True, _FOUND[found.state]
+    return found.state != RowState.GONE, _FOUND[found.state]
 
 
 _FOUND = {
