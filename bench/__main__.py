@@ -3,7 +3,12 @@
 import sys
 from importlib import import_module
 
-NAMES = {"engine": "bench.engine", "memory": "bench.memory", "pages": "bench.pages"}
+NAMES = {
+    "engine": "bench.engine",
+    "memory": "bench.memory",
+    "operations": "bench.operations",
+    "pages": "bench.pages",
+}
 
 
 def main() -> None:

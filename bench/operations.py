@@ -1,0 +1,147 @@
+"""Discarding many dead letters by a bulk operation against one raw SQL UPDATE of the same rows, round by round.
+
+The operation freezes its members, moves the entries slice by slice, writes an event for each, keeps group counters and the
+ledger, and can be killed, paused and undone; the UPDATE does nothing of the kind. Both pay for the entry table's indexes and
+triggers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.pages import database, prepare
+
+_REASON = "bench"
+_RAW = """
+UPDATE dlq_dlqentry SET status = 'discarded', closed_at = %(now)s, closed_by_id = %(user)s, close_reason = %(reason)s,
+updated_at = %(now)s WHERE status = 'open'
+"""
+_BACK = """
+UPDATE dlq_dlqentry SET status = 'open', closed_at = NULL, closed_by_id = NULL, close_reason = '', updated_at = last_failed_at
+WHERE close_reason = %(reason)s
+"""
+_EMPTY = "TRUNCATE dlq_bulkitem, dlq_dlqevent, dlq_bulkoperation, django_q_ormq CASCADE"
+_TIDY = "VACUUM (ANALYZE) dlq_dlqentry"
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench operations")
+    parser.add_argument("--entries", type=int, default=200_000, help="dead letters that are open")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args(argv)
+    home = Path(tempfile.mkdtemp(prefix="redrive-operations-", dir="/tmp"))
+    with database("postgresql", home, is_kept=False) as url:
+        os.environ |= {"DATABASE_URL": url, "REDRIVE_VAR": str(home / "var"), "LOG_LEVEL": "WARNING", "DEBUG": "1"}
+        prepare(arguments.entries, 40)
+        report = measure(arguments.entries, arguments.rounds)
+    sys.stdout.write(json.dumps(report) + "\n" if arguments.json else as_text(report))
+
+
+def measure(entries: int, rounds: int) -> dict[str, Any]:
+    from dlq.models import DLQEntry
+
+    DLQEntry.objects.exclude(status="open").update(status="open", closed_at=None, close_reason="", closed_by=None)
+    _reset()
+    results = [_round() for _ in range(rounds)]
+    return {
+        "entries": DLQEntry.objects.count(),
+        "ratio": round(statistics.median(one["ratio"] for one in results), 3),
+        "create_ms": round(max(one["create_ms"] for one in results), 1),
+        "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "rounds": results,
+    }
+
+
+def _round() -> dict[str, Any]:
+    raw = _raw_update()
+    _reset()
+    ours = _operation()
+    _reset()
+    return {
+        "ratio": round(raw / ours["seconds"], 3),
+        "raw_rows_s": round(ours["rows"] / raw),
+        "operation_rows_s": round(ours["rows"] / ours["seconds"]),
+        "freeze_s": round(ours["freeze"], 2),
+        "longest_slice_ms": round(ours["longest"] * 1000),
+        "snapshot_ms": round(ours["snapshot"] * 1000, 1),
+        "create_ms": round(ours["create"] * 1000, 1),
+    }
+
+
+def _raw_update() -> float:
+    from django.contrib.auth.models import User
+    from django.utils import timezone
+
+    started = time.perf_counter()
+    _execute(_RAW, {"now": timezone.now(), "user": User.objects.get(username="bench").pk, "reason": _REASON})
+    return time.perf_counter() - started
+
+
+def _operation() -> dict[str, float]:
+    from django.contrib.auth.models import User
+
+    from dlq.choices import Door
+    from dlq.services import operations, snapshots
+    from dlq.services.entry_filter import EntryFilter
+    from dlq.services.snapshots import BulkKind
+
+    user = User.objects.get(username="bench")
+    started = time.perf_counter()
+    snapshot = snapshots.take(BulkKind.DISCARD, EntryFilter(), user=user)
+    confirmed = time.perf_counter()
+    operation = operations.create(snapshot, by=user, reason=_REASON, door=Door.CLI)
+    created = time.perf_counter()
+    frozen, longest, last = 0.0, 0.0, created
+    while operations.advance(operation.pk, budget_seconds=0):  # one slice at a time, given back in between
+        now = time.perf_counter()
+        operation.refresh_from_db()
+        longest, last = max(longest, now - last), time.perf_counter()
+        frozen = frozen or (now - created if operation.is_frozen else 0.0)
+    ended = time.perf_counter()
+    operation.refresh_from_db()
+    if (operation.status, operation.done_count) != ("finished", snapshot.count):
+        raise SystemExit(f"The operation did not discard what it should: {operation.status} {operation.message}")
+    return {
+        "rows": operation.done_count,
+        "snapshot": confirmed - started,
+        "create": created - confirmed,
+        "freeze": frozen,
+        "longest": longest,
+        "seconds": ended - created,
+    }
+
+
+def _reset() -> None:
+    """Everything open again, and the table without dead rows, as before a first act."""
+    from dlq.services import groups
+    from syncs.models import Sync
+
+    _execute(_EMPTY)
+    _execute(_BACK, {"reason": _REASON})
+    for sync in Sync.objects.all():
+        groups.recount(sync)
+    _execute(_TIDY)
+
+
+def _execute(statement: str, params: Any = None) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+
+
+def as_text(report: dict[str, Any]) -> str:
+    lines = [
+        f"{report['entries']:,} dead letters: {report['ratio']} x one raw UPDATE; created in {report['create_ms']} ms at most"
+    ]
+    return "\n".join([*lines, *(f"  {one}" for one in report["rounds"])]) + "\n"
