@@ -9,7 +9,7 @@ from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
 from dlq import triggers
-from dlq.services import operations, regrouping, tally
+from dlq.services import exports, operations, regrouping, tally
 from syncs.signals import idled, run_finished, ticked
 
 
@@ -41,6 +41,16 @@ def go_on_after_wave(run_id: int, **_: Any) -> None:
 @receiver(idled)
 def advance_operations_here(**_: Any) -> bool:
     return operations.advance_here()
+
+
+@receiver(ticked)
+def look_after_exports(**_: Any) -> None:
+    exports.look_after()
+
+
+@receiver(idled)
+def write_exports_here(**_: Any) -> bool:
+    return exports.advance_here()
 
 
 @receiver(post_migrate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlq.services import operations, regrouping
+from dlq.services import exports, operations, regrouping
 
 
 def advance(operation_id: int) -> None:
@@ -11,3 +11,7 @@ def advance(operation_id: int) -> None:
 
 def regroup(sync_id: int) -> None:
     regrouping.work(sync_id)
+
+
+def write_export(export_id: int) -> None:
+    exports.work(export_id)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -117,11 +117,11 @@ def response(
     return answer(made.file, name=made.name, format=format)
 
 
-def note_exported(ids: Sequence[int], act: Act, *, except_noted: Mapping[str, Any] | None = None) -> None:
-    """One event for each entry. ``except_noted``: leave out those that have an event with this detail."""
+def note_exported(ids: Sequence[int], act: Act, *, unless_of: int | None = None) -> None:
+    """One event for each entry. ``unless_of``: leave out those that have one of this export already."""
     entries = DLQEntry.objects.filter(pk__in=ids)
-    if except_noted is not None:
-        noted = DLQEvent.objects.filter(entry=OuterRef("pk"), kind=EventKind.EXPORTED, detail__contains=except_noted)
+    if unless_of is not None:
+        noted = DLQEvent.objects.filter(entry=OuterRef("pk"), kind=EventKind.EXPORTED, detail__export=unless_of)
         entries = entries.exclude(Exists(noted))
     moves.write_events(entries, kind=EventKind.EXPORTED, act=act, at=act.at)
 
