@@ -171,7 +171,7 @@ class Grouping:
         missing = self._look_up([key for key in wanted if key not in self._known])
         if not missing:
             return
-        stand_ins = {key: self._within_limit(*wanted[key]) for key in sorted(missing)}
+        stand_ins = {key: self._within_limit(*wanted[key]) for key in missing}
         made = {home.key: (home, cause) for home, cause in stand_ins.values()}
         ErrorGroup.objects.bulk_create(
             [self._new(home, cause, now) for _key, (home, cause) in sorted(made.items())], ignore_conflicts=True
