@@ -285,9 +285,10 @@ def test_tab_reaches_every_control_and_the_filters_can_be_skipped(visit: Callabl
     assert page.evaluate("document.activeElement.id") == "rd-all"
 
 
-@pytest.mark.parametrize(("viewport", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")])
+@pytest.mark.parametrize(("viewport", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
 def test_axe_finds_nothing(visit: Callable[..., Visit], viewport: dict[str, int], scheme: str, entries: SimpleNamespace):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    from axe_playwright_python.sync_playwright import Axe
+
     SavedView.objects.create(owner=entries.ana, name="Kept", query="status=open&code=400", is_shared=True)
     desk = visit(viewport=viewport, color_scheme=scheme)
     found = {}
@@ -299,7 +300,7 @@ def test_axe_finds_nothing(visit: Callable[..., Visit], viewport: dict[str, int]
         desk.go(path)
         if click:
             desk.page.click(click)
-        results = axe.Axe().run(desk.page, options={"runOnly": {"type": "tag", "values": RULES}}).response["violations"]
+        results = Axe().run(desk.page, options={"runOnly": {"type": "tag", "values": RULES}}).response["violations"]
         for one in results:
             found[path, click, one["id"]] = [node["html"][:150] for node in one["nodes"]][:3]
     assert found == {}
