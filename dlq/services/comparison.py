@@ -1,4 +1,4 @@
-"""The table of the entry page, field by field: what was sent, what the warehouse held, what it holds now, what would be sent now."""
+"""The table of the entry page, field by field: what was sent and what the warehouse held, then and now."""
 
 from __future__ import annotations
 

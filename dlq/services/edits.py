@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 __all__ = [
-    "FieldDiff", "bodies", "checked", "diff", "has_ready", "is_current", "pretty", "put_back", "ready", "save", "standing", "use",
-    "withdraw",
+    "FieldDiff", "bodies", "checked", "diff", "has_ready", "is_current", "pretty", "put_back", "ready", "save", "standing",
+    "use", "withdraw",
 ]  # fmt: skip
 
 NOTHING_SENT = (
