@@ -43,6 +43,7 @@ class ErrorGroup(models.Model):
     rule = models.ForeignKey(
         "dlq.FingerprintRule", null=True, blank=True, on_delete=models.SET_NULL, related_name="made_groups"
     )  # the split that made it; its fingerprint is that rule's, not an error's
+    rule_value = models.CharField(max_length=80, blank=True, default="")  # the text that {value} of that split stands for
 
     class Meta:
         ordering: ClassVar = ["-last_seen_at", "-id"]
@@ -68,7 +69,8 @@ class ErrorGroup(models.Model):
     @property
     def headline(self) -> str:
         """What is wrong, in a few words for people; ``title`` holds the message itself."""
-        return headline(self.error_type, self.error_code, self.field, self.title)
+        said = headline(self.error_type, self.error_code, self.field, self.title)
+        return f"{said}: “{self.rule_value}”" if self.rule_value and self.rule_value not in said else said
 
 
 class GroupHour(models.Model):

@@ -208,6 +208,7 @@ class Grouping:
             field=cause.field,
             title=home.rule.title(home.value) if home.rule else cause.title,
             rule_id=home.rule.id if home.rule else None,
+            rule_value=home.value,
             first_seen_at=now,
             last_seen_at=now,
             first_run_id=self._run_id,

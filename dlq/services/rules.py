@@ -58,9 +58,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A group that would come out. ``group``: where it is there already. ``sources``: (group, entries), most first."""
+    """A group that would come out. ``value``: what {value} stands for in a split. ``group``: where it is there already.
+    ``sources``: (group, entries), most first."""
 
     title: str
+    value: str
     group: ErrorGroup | None
     count: int
     sources: list[tuple[ErrorGroup, int]]
@@ -147,6 +149,7 @@ def _weighed(draft: Draft, rule: CompiledRule, looked: int, matches: Mapping[tup
     lines = [
         Line(
             title=target.headline if target else rule.title(value),
+            value=value,
             group=target,
             count=sum(sources.values()),
             sources=[(groups[pk], count) for pk, count in sources.most_common(_LINES)],

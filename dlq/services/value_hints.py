@@ -102,7 +102,9 @@ def hints(
     found = [*_of_emptiness(filled, empty), *_of_sameness(filled, distinct, top)]
     found += [said for looks in _expected(about) for look in looks if (said := _said(look, strings, filled))]
     found += [said for look in _LOOKS if (said := _said(look, strings, filled))]
-    found += [*_of_lengths(lengths, filled), *_of_beginnings(strings, distinct, top is not None), *_of_numbers(numbers, filled)]
+    found += [*_of_beginnings(strings, distinct, top is not None), *_of_lengths(lengths, filled), *_of_numbers(numbers, filled)]
+    if distinct == filled > _LEAST:
+        found.append(f"{_all(filled)} differ from each other.")
     return found[:_MOST]
 
 
@@ -134,8 +136,6 @@ def _of_sameness(filled: int, distinct: int, top: tuple[str, int] | None) -> lis
         return []
     if distinct == 1:
         return [f"{_all(filled)} are the same value."]
-    if distinct == filled and filled > _LEAST:
-        return [f"All {filled:,} differ from each other."]
     if top and top[1] >= filled / 2:
         return [f"{top[1]:,} of {filled:,} are the same value."]
     return []
@@ -154,7 +154,8 @@ def _of_beginnings(strings: Sequence[str], distinct: int, may_show: bool) -> lis
     if len(strings) < _LEAST or distinct < _LEAST or not may_show:
         return []
     start = _common_start(min(strings), max(strings)).strip()
-    return [f"{_all(len(strings))} begin with “{start[:40]}”."] if len(start) > 1 else []
+    is_telling = len(start) > 1 or (start and not start.isalnum())
+    return [f"{_all(len(strings))} begin with “{start[:40]}”."] if is_telling else []
 
 
 def _common_start(left: str, right: str) -> str:

@@ -80,11 +80,14 @@ def test_a_split_makes_a_group_for_each_value_now_and_from_now_on(sync: Sync, ru
     group.refresh_from_db()
     assert (group.open_count, group.total_count) == (0, 0)
     assert {mails.rule_id, phones.rule_id} == {rule.pk}
+    assert (mails.rule_value, phones.headline) == ("email", "Property “phone” value … is not valid")
     assert (mails.first_run_id, mails.last_run_id, mails.first_seen_at) == (run.pk, run.pk, group.first_seen_at)
     later = make_run(sync)
     store(later, [rejected("m9", MAIL.format(9), field=""), rejected("n1", "Property 'Name' value 'x' is not valid", field="")])
     assert group_of("m9").pk == mails.pk
     assert group_of("n1").rule_id == rule.pk
+    ErrorGroup.objects.filter(pk=phones.pk).update(field="value")
+    assert group_of("p0").headline == "value is not valid: “phone”"
     assert_counters_agree(sync)
     assert {(event.group_id, event.kind, event.detail["count"]) for event in GroupEvent.objects.all()} == {
         (mails.pk, "split", 3), (phones.pk, "split", 2), (group.pk, "split", 3), (group.pk, "split", 2),
