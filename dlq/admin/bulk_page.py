@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from dlq.admin import bulk_form, operation_words
-from dlq.admin.base import list_url, may
+from dlq.admin.base import list_url, may, user_of
 from dlq.choices import ReprocessMode
 from dlq.services import confirmation, preflight
 from dlq.services.moves import ActRefusedError
@@ -60,7 +60,7 @@ def show(
         "summary": summary,
         "sync_sentence": preflight.sync_sentence(summary.changes) if summary.changes else "",
         "is_sync_unchanged": summary.changes is not None and summary.changes.same == summary.changes.total,
-        "conditions": _conditions(snapshot, summary) if snapshot.ids is None else (),
+        "conditions": _conditions(request, snapshot, summary) if snapshot.ids is None else (),
         "back": f"{list_url()}?{snapshot.query}",
         "problem": str(problem) if problem else "",
         "wrong": problem.field if problem else "",
@@ -77,8 +77,9 @@ def show(
     return page.show(request, "admin/dlq/dlqentry/confirm.html", context, title=title, status=400 if problem else 200)
 
 
-def _conditions(snapshot: Snapshot, summary: Summary) -> list[tuple[str, str]]:
-    return operation_words.conditions(snapshot.query, syncs=summary.sync_names, groups=summary.group_titles)
+def _conditions(request: HttpRequest, snapshot: Snapshot, summary: Summary) -> list[tuple[str, str]]:
+    known = {"syncs": summary.sync_names, "groups": summary.group_titles}
+    return operation_words.conditions(snapshot.query, user=user_of(request), **known)
 
 
 def rows_context(request: HttpRequest, snapshot: Snapshot) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -10,13 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dlq.admin import operation_words
-from dlq.admin.base import list_url, may, permission_for
+from dlq.admin.base import list_url, may, permission_for, user_of
 from dlq.choices import ItemOutcome, OperationKind, OperationStatus, ReprocessMode
 from dlq.models import BulkOperation
-from dlq.services import operations
+from dlq.services import operation_access, operations
 from dlq.services.operations import Progress
 from dlq.services.snapshots import BulkKind
 from syncs.console import links
+from syncs.services import access
 
 WAVES_SHOWN = 50
 _FILLS = {
@@ -58,7 +60,7 @@ def context(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
         "operation": operation,
         "progress": progress,
         "said": operation_words.verdict(operation, progress),
-        "hints": operation_words.hints(operation, progress, here=here),
+        "hints": operation_words.hints(operation, progress, here=here, may=partial(may, request)),
         "parts": _parts(operation, progress, here),
         "waves": progress.waves[-WAVES_SHOWN:][::-1],
         "hidden_waves": max(0, len(progress.waves) - WAVES_SHOWN),
@@ -68,7 +70,7 @@ def context(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
         "took": operation.finished_at - operation.started_at if operation.finished_at and operation.started_at else None,
         "here": here,
         "progress_url": f"{_url('progress', operation.pk)}?{request.GET.urlencode()}",
-        **_chosen(operation),
+        **_chosen(request, operation),
         **_items(request, operation),
     }
 
@@ -90,9 +92,14 @@ def _parts(operation: BulkOperation, progress: Progress, here: str) -> list[Part
     return [part for part in found if part.count or part.value in always]
 
 
+def may_steer(request: HttpRequest, operation: BulkOperation) -> bool:
+    needed = permission_for(BulkKind(operation.kind))
+    return may(request, needed) and operation_access.may_steer(operation, user_of(request))
+
+
 def _acts(request: HttpRequest, operation: BulkOperation) -> list[dict[str, str]]:
     """Buttons for what can be done to it now."""
-    if operation.is_over or operation.ends_as or not may(request, permission_for(BulkKind(operation.kind))):
+    if operation.is_over or operation.ends_as or not may_steer(request, operation):
         return []
     is_resting = operation.status in _RESTING
     first = ("resume", "Resume", "rd-button-primary") if is_resting else ("pause", "Pause", "")
@@ -107,7 +114,7 @@ def _undo(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
     by = operation.undone_by.only("pk", "status").order_by("-pk").first()
     is_open = by is None or by.status in (OperationStatus.CANCELLED, OperationStatus.FAILED)
     is_in_time = operation.undo_until is not None and operation.undo_until > timezone.now()
-    may_undo = is_open and is_in_time and may(request, "discard")
+    may_undo = is_open and is_in_time and may_steer(request, operation)
     return {
         "by": by,
         "until": operation.undo_until if is_in_time else None,
@@ -115,11 +122,11 @@ def _undo(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
     }
 
 
-def _chosen(operation: BulkOperation) -> dict[str, Any]:
+def _chosen(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
     """What it acts on, in words."""
     is_filter = operation.ids is None and operation.of_operation_id is None
     return {
-        "conditions": operation_words.conditions(operation.query) if is_filter else (),
+        "conditions": operation_words.conditions(operation.query, user=user_of(request)) if is_filter else (),
         "filter_url": f"{list_url()}?{operation.query}" if is_filter else "",
         "ticked_count": len(operation.ids) if operation.ids is not None else None,
         "sent_as": _SENT_AS.get(ReprocessMode(operation.mode)) if operation.mode else "",
@@ -138,7 +145,8 @@ def _items(request: HttpRequest, operation: BulkOperation) -> dict[str, Any]:
     if after and not (after.isascii() and after.isdigit() and len(after) <= 18):
         return {**found, "problem": "The position in the list is not valid. Start again at the first."}
     wanted = ItemOutcome(outcome) if outcome else None
-    page = operations.items(operation, wanted, int(after) if after else None)
+    seen = access.visible_sync_ids(user_of(request))
+    page = operations.items(operation, wanted, int(after) if after else None, sync_ids=seen)
     rows = [(item, words[ItemOutcome(item.outcome)]) for item in page.items]
     return {**found, "rows": rows, "next_after": page.next_after, "after": after}
 

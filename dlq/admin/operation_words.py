@@ -19,9 +19,12 @@ from dlq.services.operations import Progress
 from dlq.services.snapshots import BulkKind
 from syncs.console import links
 from syncs.models import Connection, Sync
+from syncs.services import access
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from django.contrib.auth.models import User
 
 _INNER = ("q_groups", "q_deep")  # how a text search was settled: nothing that a person chose
 
@@ -141,8 +144,8 @@ def _under_way(operation: BulkOperation, progress: Progress) -> Said:
     return Said("info", f"{act.doing.capitalize()}: {progress.settled:,} of {progress.total:,} are settled.")
 
 
-def hints(operation: BulkOperation, progress: Progress, *, here: str) -> list[Hint]:
-    """What to do next, where there is something to decide."""
+def hints(operation: BulkOperation, progress: Progress, *, here: str, may: Callable[[str], bool]) -> list[Hint]:
+    """What to do next, where there is something to decide. ``may``: whether the person has a permission on dead letters."""
     found = []
     bulk = links.page("admin:dlq_dlqentry_bulk")
     if operation.refused_count and (operation.is_over or operation.status == OperationStatus.HALTED):
@@ -150,13 +153,14 @@ def hints(operation: BulkOperation, progress: Progress, *, here: str) -> list[Hi
         found.append(Hint("See what was refused again", f"{here}?outcome=refused#items"))
         if run is not None:
             found.append(Hint(f"Dead letters that run {run} refused", links.entries(run=str(run))))
-    if operation.gone_count and operation.is_over:
+    if operation.gone_count and operation.is_over and may("discard"):
         query = urlencode({"act": "discard", "status": "open", "row": "gone"})
         found.append(Hint("Discard dead letters whose row is gone", f"{bulk}?{query}"))
     is_filter = operation.ids is None and operation.of_operation_id is None
     if operation.is_over and is_filter and (operation.not_reached_count or operation.refused_count):
         found.append(Hint("What still matches its filter", f"{links.page('admin:dlq_dlqentry_changelist')}?{operation.query}"))
-        found.append(Hint("Export what still matches", f"{bulk}?act=export&{operation.query}"))
+        if may("export"):
+            found.append(Hint("Export what still matches", f"{bulk}?act=export&{operation.query}"))
     return found
 
 
@@ -171,15 +175,16 @@ def owner_of(operation: BulkOperation) -> str:
 
 
 def conditions(
-    query: str, *, syncs: Mapping[int, str] | None = None, groups: Mapping[int, str] | None = None
+    query: str, *, user: User, syncs: Mapping[int, str] | None = None, groups: Mapping[int, str] | None = None
 ) -> list[tuple[str, str]]:
-    """(title, value) of each condition of a frozen filter. Names that are not given are looked up: four queries at most."""
+    """(title, value) of each condition of a frozen filter. Names are looked up, four queries at most, those
+    apart that are given or that the user may not see."""
     given = parse_qs(query)
     kept = {name: values for name, values in given.items() if name not in _INNER}
     if "nothing" in kept:
         return [("Filter", "nothing matches")]
-    found = filterbar.words(_encoded(kept), _names(kept, syncs or {}))
-    titles = {"Error group": _group_title(kept.get("group", []), groups or {})}
+    found = filterbar.words(_encoded(kept), _names(kept, syncs or {}, user))
+    titles = {"Error group": _group_title(kept.get("group", []), groups or {}, user)}
     return [(title, titles.get(title) or _moment(value)) for title, value in found]
 
 
@@ -187,10 +192,10 @@ def _encoded(values: dict[str, list[str]]) -> str:
     return urlencode(values, doseq=True)
 
 
-def _names(given: dict[str, list[str]], syncs: Mapping[int, str]) -> Offers:
+def _names(given: dict[str, list[str]], syncs: Mapping[int, str], user: User) -> Offers:
     made = Offers(syncs=dict(syncs))
     if ids := [pk for pk in _ids(given.get("sync", [])) if pk not in syncs]:
-        made.syncs |= Sync.objects.filter(pk__in=ids).values_list("pk", "name")
+        made.syncs |= access.scoped(Sync.objects.filter(pk__in=ids), user, by="pk").values_list("pk", "name")
     if ids := _ids(given.get("connection", [])):
         made.connections = dict(Connection.objects.filter(pk__in=ids).values_list("pk", "name"))
     if ids := _ids(given.get("owner", [])):
@@ -203,11 +208,12 @@ def _ids(texts: Iterable[str]) -> list[int]:
     return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) <= 18]
 
 
-def _group_title(texts: list[str], groups: Mapping[int, str]) -> str:
+def _group_title(texts: list[str], groups: Mapping[int, str], user: User) -> str:
     ids = _ids(texts)
     if ids and ids[0] in groups:
         return groups[ids[0]]
-    return (ErrorGroup.objects.filter(pk__in=ids).values_list("title", flat=True).first() or "") if ids else ""
+    found = access.scoped(ErrorGroup.objects.filter(pk__in=ids), user)
+    return (found.values_list("title", flat=True).first() or "") if ids else ""
 
 
 def _moment(value: str) -> str:

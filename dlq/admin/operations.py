@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -12,12 +13,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from dlq.admin import operation_page
-from dlq.admin.base import ReadOnlyAdmin, demand, permission_for, user_of
+from dlq.admin.base import ReadOnlyAdmin, user_of
 from dlq.choices import Door, OperationKind, OperationStatus
 from dlq.models import BulkOperation
-from dlq.services import operation_list, operations
+from dlq.services import operation_access, operation_list, operations
 from dlq.services.moves import ActRefusedError
-from dlq.services.snapshots import BulkKind
 from syncs.choices import labelled
 
 
@@ -45,7 +45,7 @@ class BulkOperationAdmin(ReadOnlyAdmin):
         return self.show(request, "admin/dlq/bulkoperation/list.html", context, title="Bulk operations", status=status)
 
     def operation_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        operation = self._operation(pk)
+        operation = self._operation(request, pk)
         context = operation_page.context(request, operation)
         title = f"{operation.get_kind_display()}, bulk operation {pk}"
         status = 400 if context.get("problem") else 200
@@ -53,21 +53,22 @@ class BulkOperationAdmin(ReadOnlyAdmin):
 
     def progress_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The page's content, for as long as the operation is active."""
-        operation = self._operation(pk)
+        operation = self._operation(request, pk)
         html = render_to_string("admin/dlq/bulkoperation/live.html", operation_page.context(request, operation), request)
         return JsonResponse({"html": html, "status": operation.status, "is_active": not operation.is_over})
 
     def act_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
-        operation = self._operation(pk)
+        operation = self._operation(request, pk)
         act = _ACTS.get(name)
         if act is None:
             raise Http404("There is no such act on a bulk operation.")
-        demand(request, permission_for(BulkKind(operation.kind)))
+        if not operation_page.may_steer(request, operation):
+            raise PermissionDenied
         return HttpResponseRedirect(_page(act(request, operation)))
 
-    def _operation(self, pk: int) -> BulkOperation:
-        related = ("created_by", "of_operation")
-        found = BulkOperation.objects.select_related(*related).filter(pk=pk).first() if pk < 1 << 63 else None
+    def _operation(self, request: HttpRequest, pk: int) -> BulkOperation:
+        seen = operation_access.visible(user_of(request)).select_related("created_by", "of_operation")
+        found = seen.filter(pk=pk).first() if pk < 1 << 63 else None
         if found is None:
             raise Http404(f"There is no bulk operation {pk}.")
         return found

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from dlq.choices import OPERATION_ACTIVE, OperationKind, OperationStatus
 from dlq.models import BulkOperation
+from dlq.services import operation_access
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -81,7 +82,7 @@ def _after(values: Sequence[str], problems: list[str]) -> int | None:
 def page(asked: Asked, *, user: User) -> Page:
     if asked.problems:
         return Page([], None)
-    chosen = BulkOperation.objects.select_related("created_by").defer("ids", "query", "options")
+    chosen = operation_access.visible(user).select_related("created_by").defer("ids", "query", "options")
     if asked.statuses:
         chosen = chosen.filter(status__in=asked.statuses)
     if asked.kinds:

@@ -21,9 +21,9 @@ from django.utils.dateparse import parse_datetime
 
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
+from dlq.services import operation_access
 from dlq.services.moves import ActRefusedError
 from dlq.services.selection import EntryFilter, parse
-from syncs.models import Sync
 from syncs.services import access
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def take(kind: BulkKind, found: EntryFilter, *, user: User, ids: tuple[int, ...]
 def _within_sight(fixed: EntryFilter, user: User) -> EntryFilter:
     """Narrowed to the syncs that the user may see, so that whoever carries it out needs to know nothing of teams."""
     visible = access.visible_sync_ids(user)
-    if visible is None or not Sync.objects.exclude(pk__in=visible).exists():
+    if visible is None or operation_access.sees_every_sync(user):
         return fixed
     scope = fixed.scope()
     seen = tuple(pk for pk in visible if scope is None or pk in scope)

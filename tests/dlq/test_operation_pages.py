@@ -21,7 +21,7 @@ from dlq.models import BulkItem, BulkOperation, DLQEntry, PayloadEdit
 from dlq.services import operations
 from syncs.choices import FieldType
 from syncs.errors import ErrorType
-from syncs.models import FieldMapping, Run
+from syncs.models import FieldMapping, Run, Team
 from syncs.records import RowError
 from syncs.services import worker
 from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
@@ -422,6 +422,37 @@ def test_pages_need_the_permission_to_view_operations() -> None:
         assert client.get(address).status_code == 403
 
 
+def test_another_team_sees_neither_the_operation_nor_its_members(root: Client) -> None:
+    team = Team.objects.create(name="Theirs")
+    hidden, shared = make_run(make_sync(name="Secret sync", team=team)), make_run(make_sync(name="Shared sync"))
+    make_entry(hidden, row_key="hidden-row")
+    support = client_of("discard_dlqentry")
+    only_theirs = made(post(root, ask(root, "discard", f"status=open&sync={hidden.sync_id}"), "discard", reason="x"))
+    work_off(only_theirs)
+    assert support.get(page_of(only_theirs)).status_code == 404
+    assert support.get(f"{OPERATIONS}{only_theirs.pk}/progress/").status_code == 404
+    assert support.post(f"{OPERATIONS}{only_theirs.pk}/do/undo/").status_code == 404
+    assert 'data-label="Confirmed"' not in text_of(support.get(OPERATIONS))
+    work_off(made(root.post(f"{OPERATIONS}{only_theirs.pk}/do/undo/")))
+    make_entry(shared, row_key="shared-row")
+    query = f"status=open&sync={hidden.sync_id}&sync={shared.sync_id}"
+    both = work_off(made(post(root, ask(root, "discard", query), "discard", reason="x")))
+    page = text_of(support.get(page_of(both)))
+    assert "shared-row" in page
+    assert "hidden-row" not in page
+    assert "Secret sync" not in page
+    assert "/do/undo/" not in page
+    assert support.post(f"{OPERATIONS}{both.pk}/do/undo/").status_code == 403
+    assert "<h1>Discard 0 dead letters" not in text_of(support.get(f"{BULK}?act=discard&{query}", follow=True))
+    make_entry(shared)
+    make_entry(hidden)
+    mine = ask(support, "discard")
+    assert "<h1>Discard 1 dead letter</h1>" in text_of(mine)
+    own = work_off(made(post(support, mine, "discard", reason="x")))
+    assert (own.done_count, own.member_count) == (1, 1)
+    assert "/do/undo/" in text_of(support.get(page_of(own)))
+
+
 # --- the page of one
 
 
@@ -615,3 +646,8 @@ def test_pages_take_a_dozen_queries_at_most(root: Client, tmp_path: Path, django
         root.get(f"{OPERATIONS}{operation.pk}/progress/")
     with django_assert_max_num_queries(6):
         root.get(OPERATIONS)
+    Team.objects.create(name="Others").syncs.add(make_sync())
+    support = client_of("reprocess_dlqentry")
+    for address in (page_of(operation), f"{OPERATIONS}{operation.pk}/progress/", OPERATIONS):
+        with django_assert_max_num_queries(12):
+            assert support.get(address).status_code == 200

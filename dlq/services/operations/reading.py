@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,12 +119,21 @@ class ItemPage:
 
 
 def items(
-    operation: BulkOperation, outcome: ItemOutcome | None = None, after: int | None = None, *, size: int = ITEMS_PER_PAGE
+    operation: BulkOperation,
+    outcome: ItemOutcome | None = None,
+    after: int | None = None,
+    *,
+    size: int = ITEMS_PER_PAGE,
+    sync_ids: Collection[int] | None = None,
 ) -> ItemPage:
-    """Members with their entries, its sync and the run that took them, in the order of the entries."""
-    chosen = BulkItem.objects.filter(operation=operation, pk__gt=after or 0).select_related("entry__sync", "run")
+    """Members with their entries, its sync and the run that took them, in the order of the entries; of these syncs only."""
+    place = "entry_id" if outcome is None else "pk"  # members are inserted by entry: each order has its index
+    chosen = BulkItem.objects.filter(operation=operation, **{f"{place}__gt": after or 0})
     if outcome is not None:
         chosen = chosen.filter(outcome=outcome)
-    rows = list(chosen.defer(*(f"entry__{name}" for name in HEAVY)).order_by("pk")[: size + 1])
-    shown = rows[:size]
-    return ItemPage(shown, shown[-1].pk if len(rows) > size else None)
+    if sync_ids is not None:
+        chosen = chosen.filter(entry__sync_id__in=sync_ids)
+    places = list(chosen.order_by(place).values_list("pk", place)[: size + 1])
+    related = BulkItem.objects.filter(pk__in=[pk for pk, _ in places[:size]]).select_related("entry__sync", "run")
+    rows = list(related.defer(*(f"entry__{name}" for name in HEAVY)).order_by(place))
+    return ItemPage(rows, places[size - 1][1] if len(places) > size else None)
