@@ -29,7 +29,8 @@ from syncs.models import Connection, FieldMapping, Run, Sync
 from syncs.services import versions
 
 _MARK = "Made up by fill_dlq."
-_CHUNK = {"postgresql": 100_000, "sqlite": 20_000}
+_CHUNK = {"postgresql": 250_000, "sqlite": 20_000}
+_AT_ONCE = 200  # rows in one write to COPY
 _COLUMNS = (
     "sync_id", "row_key", "status", "group_id", "fingerprint", "error_type", "error_code", "field", "message", "is_permanent",
     "http_status", "response_excerpt", "request_id", "source_row", "payload", "content_hash", "run_id", "first_run_id",
@@ -62,6 +63,8 @@ class _Counts:
     total: Counter[int] = field(default_factory=Counter)
     hours: Counter[tuple[int, datetime]] = field(default_factory=Counter)
     newest: dict[int, datetime] = field(default_factory=dict)
+    first_run: dict[int, int] = field(default_factory=dict)
+    last_run: dict[int, int] = field(default_factory=dict)
 
 
 def fill(*, entries: int, syncs: int, seed: int, said: Callable[[int], None] = lambda _done: None) -> None:
@@ -225,6 +228,8 @@ def _counted(rows: Iterator[dict[str, Any]], counts: _Counts) -> Iterator[dict[s
         counts.live[group_id] += row["status"] in LIVE
         counts.hours[group_id, at.replace(minute=0, second=0, microsecond=0)] += 1
         counts.newest[group_id] = at
+        counts.first_run.setdefault(group_id, row["first_run_id"])
+        counts.last_run[group_id] = row["run_id"]
         yield row
 
 
@@ -236,6 +241,8 @@ def _add(counts: _Counts) -> None:
             total_count=F("total_count") + total,
             first_seen_at=models.functions.Least("first_seen_at", models.Value(at)),
             last_seen_at=models.functions.Greatest("last_seen_at", models.Value(at)),
+            first_run=models.functions.Coalesce("first_run", counts.first_run[group_id]),
+            last_run=counts.last_run[group_id],
         )
     with connection.cursor() as cursor:
         cursor.executemany(_HOURS, [(group_id, hour, count) for (group_id, hour), count in counts.hours.items()])
@@ -260,17 +267,15 @@ def _copy(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> int:
     count = 0
     statement = f"COPY dlq_dlqentry ({', '.join(columns)}) FROM STDIN"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write("\t".join(_text(value) for value in row) + "\n")
-            count += 1
+        while lines := ["\t".join(map(_text, row)) + "\n" for row in islice(rows, _AT_ONCE)]:
+            copy.write("".join(lines))
+            count += len(lines)
     return count
 
 
 def _text(value: Any) -> str:
     """In COPY's text format; the made-up values hold no tab, line break or backslash."""
-    if value is None:
-        return "\\N"
-    return str(value)
+    return "\\N" if value is None else str(value)
 
 
 def _execute(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> int:

@@ -35,10 +35,12 @@ class Command(BaseCommand):
             self.stdout.flush()
 
         filling.fill(entries=entries, syncs=syncs, seed=seed, said=said)
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:  # the planner's numbers, and the map that index-only scans need
-                cursor.execute("VACUUM (ANALYZE) dlq_dlqentry, dlq_errorgroup, dlq_grouphour, dlq_entrytally, syncs_run")
-        else:
-            with connection.cursor() as cursor:
-                cursor.execute("ANALYZE")
+        refresh_statistics()
         self.stdout.write(f"{entries:,} dead letters in {time.monotonic() - started:,.1f} s.")
+
+
+def refresh_statistics() -> None:
+    """What the planner goes by; and on PostgreSQL the map that index-only scans need."""
+    tables = "dlq_dlqentry, dlq_errorgroup, dlq_grouphour, dlq_entrytally, syncs_run"
+    with connection.cursor() as cursor:
+        cursor.execute(f"VACUUM (ANALYZE) {tables}" if connection.vendor == "postgresql" else "ANALYZE")
