@@ -10,8 +10,8 @@ from syncs.console import charts, formats
 from syncs.console.charts import Box
 
 SPARK_WIDTH, SPARK_HEIGHT = 112.0, 28.0
-WIDTH, HEIGHT, LEFT, BASE, TOP = 960.0, 230.0, 48.0, 196.0, 12.0
-_LABELS = 8  # at most, below the bars
+WIDTH, HEIGHT, LEFT, BASE, TOP = 560.0, 200.0, 40.0, 168.0, 12.0
+_LABELS = 7  # at most, below the bars
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
 
 _SHOWN = 200
+_TEXTS = ("pattern", "error_type", "error_code", "field", "title")
 DONE = "The dead letters are regrouped."
 LATER = "The dead letters are being regrouped; the groups' histories will say how many moved."
 
@@ -40,7 +42,7 @@ def form(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
         return _ask(page, request, group, kind, _suggested_merge(request, group))
     if kind == RuleKind.SPLIT and "pattern" not in request.GET:
         suggested = rules.suggest_splits(group)
-        return _ask(page, request, group, kind, suggested[0] if len(suggested) == 1 else None)
+        return _ask(page, request, group, kind, suggested[0].draft if len(suggested) == 1 else None)
     return _ask(page, request, group, kind, _given(request.GET, group, kind))
 
 
@@ -58,6 +60,8 @@ def _ask(
     page: ReadOnlyAdmin, request: HttpRequest, group: ErrorGroup, kind: RuleKind, draft: Draft | None, *, problem: str = ""
 ) -> HttpResponse:
     preview = rules.preview(draft) if draft else None
+    other = _other(request, group) if kind == RuleKind.MERGE else None
+    suggestions = rules.suggest_splits(group) if kind == RuleKind.SPLIT else rules.suggest_merges(group, other) if other else []
     context: dict[str, Any] = {
         "group": group,
         "kind": kind.value,
@@ -66,15 +70,26 @@ def _ask(
         "preview": preview,
         "problem": problem or (preview.problem if preview else ""),
         "error_types": [(one.value, one.info.label) for one in sorted(ErrorType, key=lambda one: one.info.label)],
-        "others": [] if kind == RuleKind.SPLIT else rules.candidates(group),
-        "suggestions": rules.suggest_splits(group) if kind == RuleKind.SPLIT else [],
-        "other_id": request.GET.get("other", ""),
+        "others": [] if kind == RuleKind.SPLIT or draft else rules.candidates(group),
+        "suggestions": [(one, _query(one.draft, other), one.draft == draft) for one in suggestions],
+        "other": other,
     }
     title = "Split an error group" if kind == RuleKind.SPLIT else "Merge error groups"
     return page.show(request, "admin/dlq/errorgroup/rule.html", context, title=title, status=400 if problem else 200)
 
 
+def _query(draft: Draft, other: ErrorGroup | None) -> str:
+    """The address of this page with the draft in its form."""
+    pairs = {name: getattr(draft, name) for name in _TEXTS} | {"kind": draft.kind.value}
+    return f"?{urlencode(pairs | ({'other': other.pk} if other else {}))}"
+
+
 def _suggested_merge(request: HttpRequest, group: ErrorGroup) -> Draft | None:
+    other = _other(request, group)
+    return rules.suggest_merges(group, other)[0].draft if other else None
+
+
+def _other(request: HttpRequest, group: ErrorGroup) -> ErrorGroup | None:
     text = request.GET.get("other", "")
     if not text:
         return None
@@ -82,12 +97,12 @@ def _suggested_merge(request: HttpRequest, group: ErrorGroup) -> Draft | None:
     other = group_list.visible(user_of(request)).filter(pk=number, sync_id=group.sync_id).exclude(pk=group.pk).first()
     if other is None:
         raise Http404("There is no such other group in this sync.")
-    return rules.suggest_merge(group, other)
+    return other
 
 
 def _given(values: Mapping[str, str], group: ErrorGroup, kind: RuleKind) -> Draft:
     draft = Draft(kind=kind, sync_id=group.sync_id, group_id=group.pk, target_id=group.pk if kind == RuleKind.MERGE else None)
-    texts = {name: values.get(name, "").strip() for name in ("pattern", "error_type", "error_code", "field", "title")}
+    texts = {name: values.get(name, "").strip() for name in _TEXTS}
     return replace(draft, **texts)  # type: ignore[arg-type]
 
 

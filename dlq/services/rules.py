@@ -77,30 +77,55 @@ class Preview:
     matched_count: int = 0
     moved_count: int = 0
     group_count: int = 0
+    source_count: int = 0  # groups that lose entries
     lines: list[Line] = field(default_factory=list)
     problem: str = ""
 
 
-def suggest_merge(group: ErrorGroup, other: ErrorGroup) -> Draft:
-    """What both have in common, as conditions and a pattern; everything that matches comes into ``group``."""
-    same_message = group.title.casefold() == other.title.casefold()
-    draft = Draft(
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """``label``: in a few words what the draft takes."""
+
+    draft: Draft
+    label: str
+
+
+def suggest_merges(group: ErrorGroup, other: ErrorGroup) -> list[Suggestion]:
+    """Ways to bring ``other`` into ``group``: just what it holds; and, where their messages share words, all that share them."""
+    title = f"Merge: {group.headline}"[:_TITLE_MAX]
+    just = Draft(
         kind=RuleKind.MERGE,
         sync_id=group.sync_id,
         group_id=group.pk,
-        pattern=rulematch.from_title(group.title) if same_message else rulematch.in_common([group.title, other.title]),
-        error_type=group.error_type if group.error_type == other.error_type else "",
-        error_code=group.error_code if group.error_code == other.error_code else "",
-        field=group.field if group.field == other.field else "",
+        pattern=rulematch.from_title(other.title),
+        error_type=other.error_type,
+        error_code=other.error_code,
+        field=other.field,
         target_id=group.pk,
+        title=title,
     )
-    return replace(draft, title=f"Merge: {group.headline}"[:_TITLE_MAX])
+    alike = replace(
+        just,
+        pattern=rulematch.in_common([group.title, other.title]),
+        error_type=other.error_type if other.error_type == group.error_type else "",
+        error_code=other.error_code if other.error_code == group.error_code else "",
+        field=other.field if other.field == group.field else "",
+    )
+    found = [
+        Suggestion(just, "just what is in the other group"),
+        Suggestion(alike, "all that says what the two have in common"),
+    ]
+    usable = [one for one in found if _is_pattern(one.draft)]
+    if not usable:  # a message without words of its own
+        return [Suggestion(replace(just, pattern=""), "all errors of the other group's type, code and field")]
+    return usable
 
 
-def suggest_splits(group: ErrorGroup) -> list[Draft]:
-    """One for each place of the message that differs from row to row."""
-    return [
-        Draft(
+def suggest_splits(group: ErrorGroup) -> list[Suggestion]:
+    """One for each place of the message that differs from row to row and can be told from its neighbours."""
+    found = []
+    for number in range(rulematch.mask_count(group.title)):
+        draft = Draft(
             kind=RuleKind.SPLIT,
             sync_id=group.sync_id,
             group_id=group.pk,
@@ -110,8 +135,16 @@ def suggest_splits(group: ErrorGroup) -> list[Draft]:
             field=group.field,
             title=f"Split: {group.headline}"[:_TITLE_MAX],
         )
-        for number in range(rulematch.mask_count(group.title))
-    ]
+        if _is_pattern(draft):
+            found.append(Suggestion(draft, draft.pattern))
+    return found
+
+
+def _is_pattern(draft: Draft) -> bool:
+    try:
+        return bool(rulematch.compile_pattern(draft.pattern, is_split=draft.kind == RuleKind.SPLIT).text)
+    except PatternError:
+        return False
 
 
 def candidates(group: ErrorGroup, *, most: int = 100) -> list[ErrorGroup]:
@@ -160,7 +193,8 @@ def _weighed(draft: Draft, rule: CompiledRule, looked: int, matches: Mapping[tup
     matched = sum(matches.values())
     moved = sum(count for (_value, pk), count in matches.items() if pk != draft.target_id)
     problem = _objection(draft, looked, matched, moved, len(lines))
-    return Preview(looked, matched, moved, len(lines), lines[:_LINES], problem)
+    sources = {pk for _value, pk in matches} - {draft.target_id}
+    return Preview(looked, matched, moved, len(lines), len(sources), lines[:_LINES], problem)
 
 
 def _objection(draft: Draft, looked: int, matched: int, moved: int, groups: int) -> str:

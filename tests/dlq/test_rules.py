@@ -152,12 +152,30 @@ def test_a_merge_moves_entries_counters_and_what_follows_into_the_group_it_names
     assert_counters_agree(sync)
 
 
-def test_a_merge_of_two_suggests_a_pattern_that_matches_both(sync: Sync, run: Run) -> None:
-    store(run, [rejected("a", "Field “x” is not a number"), rejected("b", "Field “y” is not any number", code="E")])
-    draft = rules.suggest_merge(group_of("a"), group_of("b"))
-    found = rules.preview(draft)
-    assert (found.problem, found.matched_count, found.moved_count) == ("", 2, 1)
-    rules.create(draft, by=None)
+def test_a_merge_of_two_takes_just_the_other_or_all_that_is_alike(sync: Sync, run: Run) -> None:
+    store(run, [
+        rejected("a", "Value 'x' is not a number"), rejected("b", "Value 'y' is not any number", code="E"),
+        rejected("c", "Value 'z' is not the number", code="E"),
+    ])  # fmt: skip
+    just, alike = rules.suggest_merges(group_of("a"), group_of("b"))
+    found = rules.preview(just.draft)
+    assert (found.problem, found.matched_count, found.moved_count, found.source_count) == ("", 1, 1, 1)
+    found = rules.preview(alike.draft)
+    assert (alike.draft.pattern, found.matched_count, found.moved_count, found.source_count) == (
+        "Value * is not * number",
+        3,
+        2,
+        2,
+    )
+    rules.create(just.draft, by=None)
+    assert group_of("a").pk == group_of("b").pk != group_of("c").pk
+
+
+def test_a_message_without_words_is_merged_by_type_code_and_field(sync: Sync, run: Run) -> None:
+    store(run, [rejected("a", "wrong"), rejected("b", "4711", code="E")])
+    (only,) = rules.suggest_merges(group_of("a"), group_of("b"))
+    assert (only.draft.pattern, only.draft.error_code) == ("", "E")
+    rules.create(only.draft, by=None)
     assert group_of("a").pk == group_of("b").pk
 
 
@@ -437,7 +455,8 @@ def test_a_person_merges_two_groups(root: Client, sync: Sync, run: Run) -> None:
     url = reverse("admin:dlq_errorgroup_rule", args=(group.pk,))
     assert f'<option value="{other.pk}"' in root.get(f"{url}?kind=merge").content.decode()
     page = root.get(f"{url}?kind=merge&other={other.pk}").content.decode()
-    assert 'value="Field “*” is not * number"' in page
+    assert 'value="Field “y” is not any number"' in page
+    assert "Field+%E2%80%9C%2A%E2%80%9D+is+not+%2A+number" in page
     given = {"kind": "merge", "pattern": "Field “*” is not * number", "title": "numbers"}
     root.post(url, given)
     assert group_of("b").pk == group.pk
