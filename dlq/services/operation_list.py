@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.db.models import QuerySet
-
-from dlq.choices import OPERATION_ACTIVE, OperationKind, OperationStatus
+from dlq.choices import OperationKind, OperationStatus
 from dlq.models import BulkOperation
 from dlq.services import operation_access
 
@@ -94,9 +92,3 @@ def page(asked: Asked, *, user: User) -> Page:
     rows = list(chosen.order_by("-pk")[: PAGE_SIZE + 1])
     shown = rows[:PAGE_SIZE]
     return Page(shown, shown[-1].pk if len(rows) > PAGE_SIZE else None)
-
-
-def active_of(user: User, limit: int = 3) -> QuerySet[BulkOperation]:
-    """The person's own that are under way or wait for a decision, the newest first: for a banner."""
-    mine = BulkOperation.objects.filter(created_by=user, status__in=OPERATION_ACTIVE)
-    return mine.defer("ids", "query", "options").order_by("-pk")[:limit]
