@@ -1,5 +1,5 @@
-"""Pages of the console for dead letters, their groups and bulk operations."""
+"""Pages of the console for dead letters, their groups, bulk operations and exports."""
 
-from dlq.admin import entries, groups, operations
+from dlq.admin import entries, exports, groups, operations
 
-__all__ = ["entries", "groups", "operations"]
+__all__ = ["entries", "exports", "groups", "operations"]

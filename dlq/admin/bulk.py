@@ -100,7 +100,7 @@ def perform(page: ReadOnlyAdmin, request: HttpRequest, kind_name: str) -> HttpRe
         snapshot = snapshots.load(request.POST.get("token", ""), kind, user=user_of(request))
         back = f"{list_url()}?{snapshot.query}"
         if kind == BulkKind.EXPORT:
-            return bulk_export.download(request, snapshot)
+            return bulk_export.perform(page, request, snapshot)
         choice = bulk_form.read(request.POST, kind)
         operation = confirmation.place(snapshot, choice, by=user_of(request), may=partial(may, request), door=Door.ADMIN)
     except ActRefusedError as refusal:

@@ -9,6 +9,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, TYPE_CHECKING
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.db.models import Exists, OuterRef
 from django.http import FileResponse
 from django.utils import timezone
 
-from dlq.choices import Door, EventKind
+from dlq.choices import EventKind
 from dlq.models import DLQEntry, DLQEvent
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import export_rows, export_xlsx, moves
@@ -27,7 +28,7 @@ from dlq.services.export_text import csv_parts, guard, json_parts, jsonl_parts, 
 from dlq.services.moves import Act
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    pass
 
 __all__ = ["Download", "ExportFormat", "Plan", "Written", "download", "guard", "stream", "unguard", "write"]
 
@@ -108,15 +109,6 @@ def download(entries: models.QuerySet[DLQEntry], plan: Plan, *, note: Note | Non
     return Download(file, file_name(plan.format), plan.format, written)
 
 
-def response(
-    entries: models.QuerySet[DLQEntry], format: ExportFormat, *, by: User | None, door: Door, reason: str = ""
-) -> FileResponse:
-    """All columns, masked, as a download; each entry's history gets a line that says who took it out."""
-    act = Act(by=by, door=door, reason=moves.checked_reason(reason, is_required=False), detail={"format": format.value})
-    made = download(entries, Plan(format, all_columns()), note=lambda ids: note_exported(ids, act))
-    return answer(made.file, name=made.name, format=format)
-
-
 def note_exported(ids: Sequence[int], act: Act, *, unless_of: int | None = None) -> None:
     """One event for each entry. ``unless_of``: leave out those that have one of this export already."""
     entries = DLQEntry.objects.filter(pk__in=ids)
@@ -134,12 +126,18 @@ def answer(file: IO[bytes], *, name: str, format: str) -> FileResponse:
     return sent
 
 
-def file_name(format: str) -> str:
-    return f"dead-letters-{timezone.now():%Y%m%d-%H%M%S}.{format}"
+def file_name(format: str, at: datetime | None = None) -> str:
+    return f"dead-letters-{at or timezone.now():%Y%m%d-%H%M%S}.{format}"
+
+
+def stream_rows() -> int:
+    """Up to so many entries are downloaded at once."""
+    rows: int = settings.RETL["EXPORT_STREAM_ROWS"]
+    return rows
 
 
 def is_large(count: int) -> bool:
-    return count > int(settings.RETL["EXPORT_STREAM_ROWS"])
+    return count > stream_rows()
 
 
 def _rows(chosen: DLQEntryQuerySet, plan: Plan, *, note: Note | None = None) -> Iterator[list[Row]]:

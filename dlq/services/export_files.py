@@ -23,6 +23,12 @@ def folder() -> Path:
     return place
 
 
+def days() -> int:
+    """How long a file is kept."""
+    kept: int = settings.RETL["EXPORT_DAYS"]
+    return kept
+
+
 def open_part(export_id: int, fence: int) -> tuple[Path, IO[bytes]]:
     """A new file of this attempt; those of earlier attempts go."""
     remove_parts(export_id)
