@@ -7,10 +7,11 @@
   const ask = document.getElementById("rd-acknowledgement");
   if (!form || !rows || !ask) return;
 
+  let looking = null; // while a look is under way: what it is waited for by
   const show = () => {
     const notice = ask.querySelector("[data-modes]");
     const mode = form.querySelector("input[name=mode]:checked");
-    if (notice && mode) notice.hidden = !notice.dataset.modes.split(" ").includes(mode.value);
+    if (notice && mode) notice.hidden = Boolean(looking) || !notice.dataset.modes.split(" ").includes(mode.value);
   };
   const fill = (body) => {
     const box = ask.querySelector("input[name=acknowledged]");
@@ -42,9 +43,23 @@
       if (said) said.textContent = "It could not be looked at.";
       if (button) button.hidden = false;
     }
+    looking = null;
+    show();
+  };
+  // Who is quicker than the look waits for it: it may find that nothing needs to be acknowledged.
+  const wait = async (event) => {
+    if (!looking || (event.submitter && event.submitter.formNoValidate)) return;
+    event.preventDefault();
+    await looking;
+    const notice = ask.querySelector("[data-modes]");
+    const box = ask.querySelector("input[name=acknowledged]");
+    if (notice && !notice.hidden && box && !box.checked) box.focus();
+    else form.requestSubmit(event.submitter);
   };
 
   form.addEventListener("change", show);
+  form.addEventListener("submit", wait);
   window.addEventListener("pageshow", show);
-  if (rows.dataset.wanted) look();
+  if (rows.dataset.wanted) looking = look();
+  show();
 })();
