@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import OperationalError, connection, models, transaction
-from django.db.models import Count, Exists, F, OuterRef
+from django.db.models import Count, Exists, OuterRef
 from django.utils import timezone
 
 from dlq.choices import Door, EventKind
@@ -133,10 +133,20 @@ def check_events(written: int, moved: int) -> None:
 
 
 def shift_open_counts(entries: DLQEntryQuerySet, *, sign: int) -> None:
-    """Raise (+1) or lower (-1) each group's ``open_count`` by its share of the entries."""
+    """Raise (+1) or lower (-1) each group's ``open_count`` by its share of the entries. One statement, however many groups."""
     shares = entries.order_by().values("group_id").annotate(share=Count("pk")).values_list("group_id", "share")
-    for group_id, share in sorted(shares):
-        ErrorGroup.objects.filter(pk=group_id).update(open_count=F("open_count") + sign * share)
+    changes = [(sign * share, group_id) for group_id, share in sorted(shares)]
+    table = ErrorGroup._meta.db_table
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"UPDATE {table} SET open_count = open_count + changed.share "  # noqa: S608 - names only, values are parameters
+                f"FROM unnest(%s::int[], %s::bigint[]) AS changed(share, id) WHERE {table}.id = changed.id",
+                [[share for share, _ in changes], [group_id for _, group_id in changes]],
+            )
+        else:
+            statement = f"UPDATE {table} SET open_count = open_count + %s WHERE id = %s"  # noqa: S608 - a name only
+            cursor.executemany(statement, changes)
 
 
 def is_overtaken() -> Exists:

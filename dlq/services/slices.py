@@ -17,6 +17,7 @@ from dlq.choices import DELETE_BY_KEY, LIVE, EntryStatus, EventKind, ReprocessMo
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import edits, moves
+from dlq.services.ids import AnyOf
 from dlq.services.moves import Act
 from syncs.models import Run
 
@@ -84,8 +85,8 @@ class Reopened:
 
 
 def reopen(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, act: Act, at: datetime) -> Reopened:
-    """Undo the discard of at most ``REOPEN_SIZE`` entries. Raises ``IntegrityError`` when a run refuses one of the rows anew
-    at the same moment."""
+    """Undo the discard of at most ``REOPEN_SIZE`` entries (in PostgreSQL any number). Raises ``IntegrityError`` when a run
+    refuses one of the rows anew at the same moment."""
     mine = part.filter(status=EntryStatus.DISCARDED)
     moves.lock_groups(mine)
     rows = list(mine.values_list("pk", "sync_id", "row_key"))
@@ -97,8 +98,8 @@ def reopen(part: DLQEntryQuerySet, among: DLQEntryQuerySet, *, act: Act, at: dat
             blocked.add((sync_id, key))
         newest[sync_id, key] = max(pk, newest.get((sync_id, key), 0))
     free = [pk for pk, sync_id, key in rows if (sync_id, key) not in blocked and newest.get((sync_id, key)) == pk]
-    overtaken = set(DLQEntry.objects.filter(pk__in=free).filter(moves.is_overtaken()).values_list("pk", flat=True))
-    taken = mine.filter(pk__in=[pk for pk in free if pk not in overtaken]).update(
+    overtaken = set(DLQEntry.objects.filter(AnyOf("pk", free)).filter(moves.is_overtaken()).values_list("pk", flat=True))
+    taken = mine.filter(AnyOf("pk", [pk for pk in free if pk not in overtaken])).update(
         status=EntryStatus.OPEN, closed_at=None, closed_by=None, close_reason="", updated_at=at
     )
     _book(among, EntryStatus.OPEN, EventKind.REOPENED, taken=taken, act=act, at=at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -25,7 +26,7 @@ from syncs.models import DeliveredRow, Run
 from tests.dlq.objects import make_entries, make_group, make_run, make_user
 from tests.faults.api import Api, People
 from tests.faults.processes import environment
-from tests.installation import ROOT
+from tests.installation import ROOT, Installation, until
 from tests.syncs.objects import make_sync
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.timeout(600)]
@@ -102,12 +103,12 @@ def test_discard_killed_at_random_moments_ends_exact(ana: User):
         assert worker.stdout is not None
         if not worker.stdout.readline():  # over before it could take it
             break
-        if kills == 3:
-            entries.assign(DLQEntry.objects.filter(pk__in=touched), owner=ana, by=None, door=Door.ADMIN)
         if kills < KILLS:
             time.sleep(chance.uniform(0, 0.25))
             worker.kill()
             kills += 1
+        if kills == KILLS // 2:
+            touch_members(operation, touched, ana)
         _, errors = worker.communicate(timeout=300)
         assert worker.returncode in (0, -signal.SIGKILL), errors[-3000:]
         if worker.returncode == 0:
@@ -116,6 +117,18 @@ def test_discard_killed_at_random_moments_ends_exact(ana: User):
     print(f"seed {SEED}: {kills} kills, fence {operation.fence}")
     assert kills == KILLS, "it was over before it could be killed often enough"
     assert_exact(operation, touched)
+
+
+def touch_members(operation: BulkOperation, touched: set[int], ana: User) -> None:
+    """Once all members are inserted, so that these are among them."""
+
+    def is_frozen() -> bool:
+        operations.advance(operation.pk, budget_seconds=0)
+        operation.refresh_from_db()
+        return operation.is_frozen
+
+    until(is_frozen, what="the lease of the killed worker to end")
+    entries.assign(DLQEntry.objects.filter(pk__in=touched), owner=ana, by=None, door=Door.ADMIN)
 
 
 POINTS = [
@@ -177,3 +190,49 @@ def test_reprocess_killed_at_this_point_sends_each_row_once(tmp_path: Path, ana:
     assert DLQEvent.objects.filter(kind="queued").count() == 40
     assert list(ErrorGroup.objects.values_list("open_count", flat=True)) == [30]
     assert tally.verify() == []
+
+
+SET_UP = """
+from django.contrib.auth.models import User
+from dlq.choices import Door
+from dlq.services import operations, snapshots
+from dlq.services.entry_filter import EntryFilter
+from dlq.services.snapshots import BulkKind
+from tests.dlq.objects import make_entries, make_group, make_run
+from tests.syncs.objects import make_sync
+run = make_run(make_sync())
+make_entries(30_000, run, make_group(run.sync))
+user = User.objects.create_superuser("ana")
+snapshot = snapshots.take(BulkKind.DISCARD, EntryFilter(), user=user)
+print(operations.create(snapshot, by=user, reason="T-1", door=Door.CLI).pk)
+"""
+
+
+def test_worker_processes_that_are_killed_leave_the_operation_to_others():
+    """With ``retl_worker`` as it is: its doorbell, its fast cluster, its tick and its supervisor."""
+    with Installation(os.environ.get("REDRIVE_TEST_DB", "sqlite"), RETL_LEASE_SECONDS="3") as redrive:
+        operation_id = int(redrive.shell(SET_UP).split()[-1])
+        columns = "status, fence, worker, settled, open"
+
+        def state() -> dict[str, object]:
+            (found,) = redrive.query(
+                "SELECT status, fence, worker, done_count + left_out_count, "
+                "(SELECT count(*) FROM dlq_dlqentry WHERE status = 'open') FROM dlq_bulkoperation WHERE id = %s",
+                (operation_id,),
+            )
+            return dict(zip(columns.split(", "), found, strict=True))
+
+        redrive.start("retl_worker", "--workers", "1", "--tick-seconds", "0.3", "--canary-seconds", "1")
+        kills, fence = 0, 0
+        while kills < 2:
+            now = until(lambda: state() if state()["status"] == "finished" or state()["worker"] else None, seconds=90)
+            if now["status"] == "finished":
+                break
+            if int(str(now["fence"])) > fence:
+                fence, kills = int(str(now["fence"])), kills + 1
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(str(now["worker"]).rpartition(":")[2]), signal.SIGKILL)
+        now = until(lambda: state() if state()["status"] == "finished" else None, seconds=180, what="its end")
+        assert kills == 2, "it was over before it could be killed"
+        assert (now["settled"], now["open"]) == (30_000, 0)
+        assert redrive.query("SELECT count(*), count(DISTINCT entry_id) FROM dlq_dlqevent") == [(30_000, 30_000)]

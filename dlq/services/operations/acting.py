@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import F, Q
 
 from dlq.choices import Door, EntryStatus, ItemOutcome, OperationKind
@@ -61,7 +61,9 @@ def act(claim: Claim) -> bool:
 
 
 def _size(operation: BulkOperation) -> int:
-    return slices.REOPEN_SIZE if operation.kind == OperationKind.REOPEN else SIZE
+    """A slice that is reopened has its row keys in one statement, each a parameter."""
+    is_limited = operation.kind == OperationKind.REOPEN and connection.features.max_query_params
+    return slices.REOPEN_SIZE if is_limited else SIZE
 
 
 def _untouched(operation: BulkOperation, part: Part) -> DLQEntryQuerySet:
