@@ -224,7 +224,9 @@ RETL: dict[str, Any] = {
     "EXPORT_DIR": env.str("RETL_EXPORT_DIR", default=str(VAR_DIR / "exports")),
     "EXPORT_DAYS": env.int("RETL_EXPORT_DAYS", default=7),
     "EXPORT_STREAM_ROWS": 10_000,  # up to so many are downloaded at once; more are written in the background
-    # Words in names of fields whose values are masked in exports and evidence bundles; docs/exports.md says how they match.
+    # Words in names of fields whose values are masked: on pages, in exports and evidence bundles; docs/roles.md says how pages
+    # show them. MASK_PAGES False: pages show all values to everybody who sees dead letters.
+    "MASK_PAGES": env.bool("RETL_MASK_PAGES", default=True),
     "MASKED_FIELDS": tuple(env.list("RETL_MASKED_FIELDS", default=_MASKED_FIELDS)),
 }
 

@@ -119,7 +119,7 @@ _ACTS: dict[str, tuple[str, Work]] = {
     "note": ("annotate", _note),
     "assign": ("annotate", _assign),
     "release": ("annotate", _release),
-    "check": ("view", _check),
+    "check": ("annotate", _check),
 }
 
 

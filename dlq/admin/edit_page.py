@@ -13,7 +13,7 @@ from dlq.admin.base import demand, user_of
 from dlq.admin.entry_page import find, url_of
 from dlq.choices import Door, ReprocessMode
 from dlq.models import DLQEntry
-from dlq.services import edits, entries
+from dlq.services import edits, entries, reveals, sight
 from dlq.services.moves import ActRefusedError
 
 if TYPE_CHECKING:
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 
 
 def edit(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """Whoever corrects a payload sees its true values. Where some are masked, opening the editor is to reveal them."""
     demand(request, "edit")
     entry = find(request, pk)
+    if sight.hides(entry.payload, _start(entry)):
+        demand(request, "reveal")
+        if request.POST.get("step") == "open":
+            return _open(page, request, entry)
+        if not reveals.is_pass(request.POST.get("pass", ""), entry, user_of(request)):
+            return _form(page, request, entry, text="", is_closed=True)
     if request.method == "GET":
         return _form(page, request, entry)
     text, reason = request.POST.get("payload", ""), request.POST.get("reason", "")
@@ -35,6 +42,21 @@ def edit(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
         return _keep(request, entry, text=text, reason=reason)
     except ActRefusedError as refusal:
         return _form(page, request, entry, text=text, reason=reason, problem=refusal)
+
+
+def _open(page: ReadOnlyAdmin, request: HttpRequest, entry: DLQEntry) -> HttpResponse:
+    reason = request.POST.get("reason", "")
+    try:
+        reveals.reveal(entry, by=user_of(request), reason=reason, door=Door.ADMIN, purpose=reveals.TO_EDIT)
+    except ActRefusedError as refusal:
+        return _form(page, request, entry, text="", is_closed=True, problem=refusal)
+    return _form(page, request, entry, reason=reason, is_opened=True)
+
+
+def _start(entry: DLQEntry) -> str:
+    """What the editor begins with: the correction that waits, else the payload that was refused."""
+    standing = edits.ready(entry)
+    return standing.payload if standing else entry.payload
 
 
 def _keep(request: HttpRequest, entry: DLQEntry, *, text: str, reason: str) -> HttpResponse:
@@ -62,8 +84,11 @@ def _form(
     reason: str = "",
     found: Any = None,
     problem: ActRefusedError | None = None,
+    is_closed: bool = False,
+    is_opened: bool = False,
 ) -> HttpResponse:
-    """``found``: the difference, to be looked at before it is kept."""
+    """``found``: the difference, to be looked at before it is kept. ``is_closed``: the values have not been revealed yet;
+    ``is_opened``: they are now."""
     within = request.POST.get("in", request.GET.get("in", ""))
     standing = edits.ready(entry)
     start = standing.payload if standing else entry.payload
@@ -73,10 +98,14 @@ def _form(
         "reason": reason or (standing.reason if standing and text is None else ""),
         "seen": request.POST.get("seen") or entry.last_failed_at.isoformat(),
         "found": found,
+        "is_closed": is_closed and bool(entry.payload),
+        "pass": reveals.pass_for(entry, user_of(request)) if is_opened else request.POST.get("pass", ""),
         "problem": problem,
         "obstacle": "" if entry.payload else edits.NOTHING_SENT,
         "within": within,
         "back_url": url_of(entry.pk, within=within),
     }
     title = "Look at the correction" if found else "Edit payload"
-    return page.show(request, "admin/dlq/dlqentry/edit.html", context, title=title, status=400 if problem else 200)
+    answer = page.show(request, "admin/dlq/dlqentry/edit.html", context, title=title, status=400 if problem else 200)
+    answer["Cache-Control"] = "no-store, private"
+    return answer

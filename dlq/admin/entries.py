@@ -29,6 +29,7 @@ class DLQEntryAdmin(ReadOnlyAdmin):
             ("<int:pk>/row/", require_GET(entry_page.row_now), "row"),
             ("<int:pk>/passport/", require_GET(lambda request, pk: entry_page.passport(self, request, pk)), "passport"),
             ("<int:pk>/edit/", require_http_methods(["GET", "POST"])(self.edit_view), "edit"),
+            ("<int:pk>/reveal/", require_POST(lambda request, pk: entry_page.reveal(self, request, pk)), "reveal"),
             ("<int:pk>/act/", require_POST(acts.perform), "act"),
             ("<int:pk>/text/<str:part>/", require_GET(entry_page.text), "text"),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
@@ -11,15 +12,17 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from dlq.admin.base import list_url, may, user_of
-from dlq.choices import DELETE_BY_KEY, EntryStatus, RowState
+from dlq.admin.base import demand, list_url, may, user_of
+from dlq.choices import DELETE_BY_KEY, Door, EntryStatus, RowState
 from dlq.models import DLQEntry
-from dlq.services import attempts, edits, entries, hints, live, paging, people, selection
+from dlq.services import attempts, edits, entries, hints, live, paging, people, reveals, selection, sight
 from dlq.services import passport as passports
 from dlq.services.changes import parts_changed_since, verdict
 from dlq.services.comparison import compare
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.live import Live
+from dlq.services.moves import ActRefusedError
+from dlq.services.sight import Sight
 from syncs.console import links
 from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 EVENTS_SHOWN = 100
 _TEXTS = {"payload": "payload", "row": "source_row", "response": "response_excerpt"}
 _LOADED = ("sync__source", "sync__destination", "sync__current_version", "group", "run", "version", "owner", "closed_by")
-_PERMISSIONS = ("reprocess", "resend", "edit", "discard", "annotate", "export")
+_PERMISSIONS = ("reprocess", "resend", "edit", "discard", "annotate", "export", "reveal")
 
 
 def find(request: HttpRequest, pk: int) -> DLQEntry:
@@ -44,44 +47,78 @@ def find(request: HttpRequest, pk: int) -> DLQEntry:
 
 def show(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     entry = find(request, pk)
-    events = list(entry.events.select_related("actor").order_by("-pk")[: EVENTS_SHOWN + 1])
     now = versions.snapshot(entry.sync)
-    found = _looked(entry, now) if request.GET.get("live") else None
+    found = live.look(entry, now["mappings"]) if request.GET.get("live") else None
+    return _page(page, request, entry, now, found)
+
+
+def reveal(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """The page with the true values, for this one answer. The history says who saw them and why."""
+    demand(request, "reveal")
+    entry = find(request, pk)
+    try:
+        reveals.reveal(entry, by=user_of(request), reason=request.POST.get("reason", ""), door=Door.ADMIN)
+    except ActRefusedError as refusal:
+        messages.error(request, str(refusal))
+        return HttpResponseRedirect(url_of(pk, within=request.POST.get("in", "")))
+    now = versions.snapshot(entry.sync)
+    found = live.look(entry, now["mappings"]) if _looks_by_itself(entry) else None
+    answer = _page(page, request, entry, now, found, is_revealed=True)
+    answer["Cache-Control"] = "no-store, private"
+    return answer
+
+
+def _page(
+    page: ReadOnlyAdmin, request: HttpRequest, entry: DLQEntry, now: dict[str, Any], found: Live | None, *,
+    is_revealed: bool = False,
+) -> HttpResponse:  # fmt: skip
+    events = list(entry.events.select_related("actor").order_by("-pk")[: EVENTS_SHOWN + 1])
+    seen = Sight(entry, using=None if is_revealed else sight.masker())
+    calls = seen.carried(attempts.carried(entry, events))
+    history = [seen.event(event) for event in events[:EVENTS_SHOWN]]
+    acts = _acts(request, entry)
+    edit_diff = seen.diff(acts["edit_diff"])
     context = {
-        **_row(entry, now, found),
-        **_acts(request, entry),
+        **_row(entry, now, found, seen),
+        **acts,
         **_place(request),
         **_changes(entry, now),
-        "carried": attempts.carried(entry, events),
-        "events": events[:EVENTS_SHOWN],
+        "edit_diff": edit_diff(),
+        "carried": calls,
+        "events": history,
         "has_more_events": len(events) > EVENTS_SHOWN,
         "steps": hints.steps(entry.error_type, is_gone=entry.row_state == RowState.GONE) if _is_open(entry) else (),
+        "is_revealed": is_revealed,
+        "is_hiding": seen.is_hiding,
     }
     return page.show(request, "admin/dlq/dlqentry/entry.html", context, title=f"Dead letter {entry.pk}")
 
 
 def row_now(request: HttpRequest, pk: int) -> HttpResponse:
-    """The part of the page about the row, with what the warehouse holds at this moment."""
+    """The part of the page about the row, with what the warehouse holds at this moment. Looks only: what it finds is stored by
+    the act "check"."""
     entry = find(request, pk)
     now = versions.snapshot(entry.sync)
-    return TemplateResponse(request, "dlq/row.html", _row(entry, now, _looked(entry, now)))
-
-
-def _looked(entry: DLQEntry, now: dict[str, Any]) -> Live:
     found = live.look(entry, now["mappings"])
-    live.keep(entry, found)
-    return found
+    return TemplateResponse(request, "dlq/row.html", _row(entry, now, found, Sight(entry, using=sight.masker())))
 
 
-def _row(entry: DLQEntry, now: dict[str, Any], found: Live | None) -> dict[str, Any]:
+def _row(entry: DLQEntry, now: dict[str, Any], found: Live | None, seen: Sight) -> dict[str, Any]:
+    """Closes ``seen``, to which all else has been given."""
+    shown, said = seen.live(found), seen.verdict(verdict(entry, now=now, live=found))
+    seen.close()
     return {
-        "entry": entry,
-        "live": found,
-        "verdict": verdict(entry, now=now, live=found),
-        "comparison": compare(entry, found, now["mappings"]),
+        "entry": seen.entry,
+        "live": shown(),
+        "verdict": said(),
+        "comparison": compare(entry, found, now["mappings"], shown=(seen.entry, shown()) if seen.is_hiding else None),
         "can_look": entry.error_type != ErrorType.INVALID_KEY,
-        "looks_by_itself": found is None and _is_open(entry) and entry.error_type != ErrorType.INVALID_KEY,
+        "looks_by_itself": found is None and _looks_by_itself(entry),
     }
+
+
+def _looks_by_itself(entry: DLQEntry) -> bool:
+    return _is_open(entry) and entry.error_type != ErrorType.INVALID_KEY
 
 
 def _is_open(entry: DLQEntry) -> bool:
@@ -116,7 +153,7 @@ def _can_delete(entry: DLQEntry) -> bool:
 
 def _place(request: HttpRequest) -> dict[str, Any]:
     """The list that the user came from (``in``: its filter), and the links along it."""
-    within = request.GET.get("in", "")
+    within = request.POST.get("in", request.GET.get("in", ""))
     found = _list(request, within)
     return {
         "within": within if found else "",
@@ -181,20 +218,25 @@ def passport(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse
     before = paging.Position.parse(text) if text else None
     if text and before is None:
         raise Http404(f"“{text[:60]}” is no place in this time line.")
-    context = {"entry": entry, "passport": passports.passport(entry, user=user_of(request), before=before), "before": before}
+    seen = Sight(entry, using=sight.masker())
+    found = passports.passport(entry, user=user_of(request), before=before)
+    moments = [replace(one, event=seen.event(one.event) if one.event else None) for one in found.moments]
+    seen.close()
+    context = {"entry": seen.entry, "passport": replace(found, moments=moments), "before": before}
     if request.GET.get("part"):
         return TemplateResponse(request, "dlq/passport.html", context)
     return page.show(request, "admin/dlq/dlqentry/passport.html", context, title="Row passport")
 
 
 def text(request: HttpRequest, pk: int, part: str) -> HttpResponse:
-    """One stored text whole, as a download: never rendered, whatever it holds."""
+    """One stored text whole, masked, as a download: never rendered, whatever it holds."""
     if part not in _TEXTS:
         raise Http404(f"There is no “{part}”; there are {', '.join(_TEXTS)}.")
     chosen = access.scoped(DLQEntry.objects.filter(pk=pk), user_of(request))
-    found: Any = chosen.values_list(_TEXTS[part], flat=True).first()
-    if found is None:
+    stored = chosen.values(*_TEXTS.values()).first()
+    if stored is None:
         raise Http404(f"There is no dead letter {pk}.")
+    found = sight.masked(stored)[_TEXTS[part]]
     answer = HttpResponse(found, content_type="text/plain; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="dead-letter-{pk}-{part}.txt"'
     answer["X-Content-Type-Options"] = "nosniff"

@@ -16,7 +16,7 @@ from dlq.admin import group_charts
 from dlq.admin.base import may, permission_for, user_of
 from dlq.choices import Door, GroupState
 from dlq.models import ErrorGroup
-from dlq.services import field_stats, group_acts, group_chart, group_list, masking, rules
+from dlq.services import field_stats, group_acts, group_chart, group_list, rules, sight
 from dlq.services.group_acts import GroupAct
 from dlq.services.group_sample import SHOWN, Sample
 from dlq.services.moves import ActRefusedError
@@ -92,10 +92,10 @@ def group_of(request: HttpRequest, pk: int) -> ErrorGroup:
 
 
 def _of_entries(request: HttpRequest, group: ErrorGroup) -> dict[str, Any]:
-    sample = Sample(group) if group.field.strip() else Sample(group, size=SHOWN)
+    masker = sight.masker()
+    sample = Sample(group, masker=masker) if group.field.strip() else Sample(group, size=SHOWN, masker=masker)
     snapshot = group.last_run.version.snapshot if group.last_run and group.last_run.version else {}
     column = field_stats.column_of(snapshot.get("mappings", ()), group.field)
-    masker = None if may(request, "reveal") else masking.masker()
     stats = field_stats.field_stats(group, sample, column=column, masker=masker)
     if stats is None:
         for _entry in sample:  # only to be shown

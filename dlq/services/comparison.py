@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from dlq.choices import RowState
 from dlq.models import DLQEntry
 from dlq.services.live import Live
+from dlq.services.masking_rules import HIDDEN
 
 MAX_FIELDS = 400
 Line = Mapping[str, Any]  # of a mapping, as a version's snapshot holds it
@@ -53,22 +54,65 @@ class Comparison:
     broken: str = ""
 
 
-def compare(entry: DLQEntry, live: Live | None = None, mapping: Sequence[Line] | None = None) -> Comparison:
+def compare(
+    entry: DLQEntry,
+    live: Live | None = None,
+    mapping: Sequence[Line] | None = None,
+    *,
+    shown: tuple[DLQEntry, Live | None] | None = None,
+) -> Comparison:
     """Blamed field first, then what differs, then what is equal, then columns that no mapping sends.
 
-    ``live``: what the warehouse holds now; without it the table is about then only. ``mapping``: today's lines.
+    ``live``: what the warehouse holds now; without it the table is about then only. ``mapping``: today's lines. ``shown``: the
+    same two with their values masked; then these are laid out, while the differences are those of the true values.
     """
     try:
-        then = _Side(entry.payload, entry.source_row, entry.version.snapshot.get("mappings", []) if entry.version else [])
-        found = live if live is not None and not live.problem else None
-        now = _Side(found.payload, found.row, mapping or []) if found else None
+        rows = _rows(entry, live, mapping)
+        if shown is not None:
+            rows = _masked(rows, *shown, mapping)
     except (ValueError, RecursionError):
         return Comparison(
             [], broken="The stored row is nested too deeply, or holds numbers too long, to be laid out field by field."
         )
-    rows = list(_Table(then, now, found, entry.field).rows())
     rows.sort(key=lambda row: (not (row.is_blamed or row.is_refused), _ORDER.get(row.difference, 1)))
     return Comparison(rows[:MAX_FIELDS], max(0, len(rows) - MAX_FIELDS))
+
+
+def _rows(entry: DLQEntry, live: Live | None, mapping: Sequence[Line] | None) -> list[ComparedField]:
+    then = _Side(entry.payload, entry.source_row, entry.version.snapshot.get("mappings", []) if entry.version else [])
+    found = live if live is not None and not live.problem else None
+    now = _Side(found.payload, found.row, mapping or []) if found else None
+    return list(_Table(then, now, found, entry.field).rows())
+
+
+def _masked(
+    rows: list[ComparedField], entry: DLQEntry, live: Live | None, mapping: Sequence[Line] | None
+) -> list[ComparedField]:
+    """Each with the values of its masked counterpart. Where they do not go together (a mask changed a name that the mapping
+    goes by) nothing of the values is shown."""
+    try:
+        others = _rows(entry, live, mapping)
+    except (ValueError, RecursionError):
+        others = []
+    if [_places(one) for one in others] != [_places(one) for one in rows]:
+        return [
+            replace(row, sent=_hidden(row.sent), read=_hidden(row.read), now=_hidden(row.now), mapped=_hidden(row.mapped))
+            for row in rows
+        ]
+    return [
+        replace(
+            row, field=other.field, source=other.source, sent=other.sent, read=other.read, now=other.now, mapped=other.mapped
+        )
+        for row, other in zip(rows, others, strict=True)
+    ]
+
+
+def _hidden(value: str | None) -> str | None:
+    return None if value is None else HIDDEN
+
+
+def _places(row: ComparedField) -> tuple[bool, ...]:
+    return (bool(row.field), row.sent is None, row.read is None, row.now is None, row.mapped is None)
 
 
 _ORDER = {"Same": 2, "Not mapped": 3, "Not mapped, changed since": 3, "Not mapped, new": 3, "Not mapped, gone": 3}

@@ -13,7 +13,7 @@ from typing import Any
 from dlq.fingerprint import field_shape
 from dlq.models import ErrorGroup
 from dlq.services.group_sample import TEXT_CAP, Sample
-from dlq.services.masking import Masker
+from dlq.services.masking import Masker, mask_text
 from dlq.services.masking_rules import HIDDEN, is_secret, shape
 from dlq.services.value_hints import hints
 
@@ -93,7 +93,7 @@ def field_stats(group: ErrorGroup, sample: Sample, *, column: str = "", masker: 
     """Statistics of the field that the group's error names; None when it names none. Reads the sample.
 
     ``column``: the warehouse column that feeds the field, for rows of which no payload was made. ``masker``: hides values of
-    fields that the reader may not see.
+    people.
     """
     name = group.field.strip()
     if not name:
@@ -101,7 +101,8 @@ def field_stats(group: ErrorGroup, sample: Sample, *, column: str = "", masker: 
     payloads, rows, unreadable = _Collected(), _Collected(), Counter[str]()
     for entry in sample:
         _collect(payloads, entry.payload, name, unreadable, "payload")
-        _collect(rows, entry.source_row, column or name, unreadable, "row")
+        if not payloads.found:
+            _collect(rows, entry.source_row, column or name, unreadable, "row")
     is_of_row = not payloads.found and bool(rows.found)
     chosen = rows if is_of_row else payloads
     return _told(
@@ -113,6 +114,7 @@ def field_stats(group: ErrorGroup, sample: Sample, *, column: str = "", masker: 
         unreadable=unreadable["row" if is_of_row else "payload"],
         about=f"{name} {group.title} {group.error_code}",
         masker=masker if masker and (masker.hides(name) or masker.hides(column)) else None,
+        is_plain=masker is None,
     )
 
 
@@ -126,9 +128,17 @@ def _told(
     unreadable: int,
     about: str,
     masker: Masker | None,
+    is_plain: bool,
 ) -> FieldStats:
+    """``masker``: where the field itself is hidden. ``is_plain``: not even e-mail addresses and the like are looked for."""
     filled = got.values - got.empty
     shown = got.texts.most_common(_SHOWN_VALUES)
+
+    def _shown(text: str) -> str:
+        if masker is not None:
+            return _hidden(text, name)
+        return text if is_plain else mask_text(text)
+
     return FieldStats(
         name=name,
         origin=origin,
@@ -138,10 +148,10 @@ def _told(
         empty_count=got.empty,
         unreadable_count=unreadable,
         distinct_count=len(got.texts),
-        values=[Share(_hidden(text, name) if masker else text, n, percent(n, got.values)) for text, n in shown],
+        values=[Share(_shown(text), n, percent(n, got.values)) for text, n in shown],
         kinds=[Share(kind, n, percent(n, got.values)) for kind, n in got.kinds.most_common()],
         lengths=(min(got.lengths), median(got.lengths), max(got.lengths)) if got.lengths else None,
-        hints=hints(
+        hints=_said(
             strings=got.strings,
             lengths=got.lengths,
             numbers=[] if masker else got.numbers,
@@ -150,9 +160,16 @@ def _told(
             distinct=len(got.texts),
             top=None if masker or not shown else shown[0],
             about=about,
+            is_plain=is_plain,
         ),
         is_masked=masker is not None,
     )
+
+
+def _said(*, is_plain: bool, **found: Any) -> list[str]:
+    """A hint may quote how the values begin."""
+    said = hints(**found)
+    return said if is_plain else [mask_text(one) for one in said]
 
 
 def _hidden(text: str, name: str) -> str:

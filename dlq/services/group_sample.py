@@ -11,6 +11,8 @@ from django.db.models.functions import Substr
 
 from dlq.choices import LIVE, EntryStatus
 from dlq.models import DLQEntry, ErrorGroup
+from dlq.services import sight
+from dlq.services.masking import DOCUMENTS, Masker
 
 SIZE = 1_000  # entries
 SHOWN = 10
@@ -39,9 +41,11 @@ class Sampled:
 class Sample:
     """Iterate once; then ``newest`` holds the first ``SHOWN`` and ``count`` how many there were. At most two queries."""
 
-    def __init__(self, group: ErrorGroup, *, size: int = SIZE) -> None:
+    def __init__(self, group: ErrorGroup, *, size: int = SIZE, masker: Masker | None = None) -> None:
+        """``masker``: hides values in the messages of ``newest``."""
         self._group = group
         self._size = size
+        self._masker = masker
         self.newest: list[Sampled] = []
         self.count = 0
 
@@ -54,8 +58,15 @@ class Sample:
                 entry = Sampled(*row)
                 self.count += 1
                 if len(self.newest) < SHOWN:
-                    self.newest.append(replace(entry, payload="", source_row=""))
+                    self.newest.append(replace(entry, message=self._message(entry), payload="", source_row=""))
                 yield entry
+
+    def _message(self, entry: Sampled) -> str:
+        if self._masker is None:
+            return entry.message
+        texts = {name: text for name in DOCUMENTS if 0 < len(text := getattr(entry, name)) <= TEXT_CAP}
+        said = sight.message(entry.message, is_known=bool(texts))
+        return self._masker.parsed({**texts, "message": said})[0]["message"]
 
     def _parts(self) -> Iterator[QuerySet[DLQEntry]]:
         """A small group is sorted whole. Of a big one the open entries come in order from an index, and then, where they are

@@ -1,6 +1,7 @@
 """The lines of the dead letter list: what a person needs to see of each entry without opening it.
 
-Values of people are masked here for everybody: to see them one opens the entry, where that is asked for and noted.
+Values of people are masked here for everybody (``sight``): to see them one opens the entry, where that is asked for and
+noted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from dlq.models import DLQEntry
 from dlq.querysets import HEAD
-from dlq.services import documents, masking
+from dlq.services import documents, masking, sight
 from dlq.services.documents import Document
 from dlq.services.masking import Masker
 from dlq.services.offers import Person
@@ -30,17 +31,17 @@ class Line:
 
 
 def lines(entries: Iterable[DLQEntry], people: Mapping[int, Person]) -> list[Line]:
-    masker = masking.masker()
+    masker = sight.masker()
     return [_line(entry, people, masker) for entry in entries]
 
 
-def _line(entry: DLQEntry, people: Mapping[int, Person], masker: Masker) -> Line:
-    texts = {
-        "payload": _whole(entry, "payload"),
-        "source_row": _whole(entry, "source_row"),
-        "message": entry.message[:_MESSAGE_MAX],
-    }
-    plain, found = masker.parsed(texts)
+def _line(entry: DLQEntry, people: Mapping[int, Person], masker: Masker | None) -> Line:
+    texts = {name: _whole(entry, name) for name in masking.DOCUMENTS}
+    said = entry.message[:_MESSAGE_MAX]
+    if masker is None:
+        plain, found = {"message": said}, {name: documents.parse(text) if text else None for name, text in texts.items()}
+    else:
+        plain, found = masker.parsed({**texts, "message": sight.message(said, is_known=any(texts.values()))})
     value = None
     if entry.field:
         value = _held(found["payload"], entry.field)

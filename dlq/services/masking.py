@@ -11,7 +11,7 @@ import html
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -56,11 +56,15 @@ class Masker:
         masked, found = self.parsed(texts)
         return masked | {name: "" if document is None else document.text() for name, document in found.items()}
 
-    def parsed(self, texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Document | None]]:
-        """(plain texts, masked documents). A document that cannot be read is hidden as a whole; an empty text is None."""
+    def parsed(
+        self, texts: Mapping[str, str], *, documents: Collection[str] = DOCUMENTS
+    ) -> tuple[dict[str, str], dict[str, Document | None]]:
+        """(plain texts, masked documents). A document that cannot be read is hidden as a whole; an empty text is None.
+
+        ``documents``: names of the texts that are JSON. What is hidden in one of them is hidden in all texts."""
         pairs: Pairs = {}
         found: dict[str, Document | None] = {}
-        for name in DOCUMENTS:
+        for name in documents:
             if name in texts:
                 found[name] = self._hidden(texts[name], pairs)
         plain = {name: text for name, text in texts.items() if name not in found}

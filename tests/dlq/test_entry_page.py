@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from dlq.choices import EditState, EntryStatus, RowState
 from dlq.models import DLQEntry, DLQEvent, PayloadEdit
-from dlq.services import hints
+from dlq.services import hints, reveals
 from syncs.errors import ErrorType
 from syncs.models import FieldMapping, Run, Step, Sync
 from syncs.models.team import Team
@@ -86,7 +86,7 @@ def test_the_row_of_now_stands_beside_the_row_of_then(tmp_path: Path, root: Clie
         assert table(html)[1:] == [["id", "2", "2", "2", "2", "Same"], ["name", "Bo", "Bo", "Bo", "Bo", "Same"]]
         assert "The row has changed since." in html
     entry.refresh_from_db()
-    assert (entry.row_state, entry.updated_at) == (RowState.CHANGED, before)
+    assert (entry.row_state, entry.updated_at) == (RowState.UNKNOWN, before)  # to look is no act
     assert not DLQEvent.objects.filter(kind="checked").exists()
 
 
@@ -287,12 +287,15 @@ def test_each_act_is_in_the_history_with_its_way(root: Client) -> None:
 
 def test_a_correction_is_written_looked_at_kept_and_sent(root: Client) -> None:
     entry = make_entry(payload='{"email":"bo@x","id":7,"price":1.10}')
-    form = root.get(url(entry, "edit")).content.decode()
+    assert "1.10" not in root.get(url(entry, "edit")).content.decode()
+    form = root.post(url(entry, "edit"), {"step": "open", "reason": "VEND-9"}).content.decode()
     assert "1.10" in form
+    opened = re.search(r'name="pass" value="([^"]+)"', form)
+    assert opened
     seen = re.search(r'name="seen" value="([^"]+)"', form)
     assert seen
     text = '{"email": "bo@x.test", "id": 7, "price": 1.10}'
-    given = {"payload": text, "reason": "VEND-9", "seen": seen.group(1), "in": "status=open"}
+    given = {"payload": text, "reason": "VEND-9", "seen": seen.group(1), "in": "status=open", "pass": opened.group(1)}
     look = root.post(url(entry, "edit"), given | {"step": "look"}).content.decode()
     assert "1 field changed" in look
     assert "bo@x.test" in look
@@ -315,6 +318,7 @@ def test_a_correction_is_written_looked_at_kept_and_sent(root: Client) -> None:
 def test_kept_and_sent_at_once(root: Client) -> None:
     entry = make_entry(payload='{"email":"bo@x","id":7}')
     given = {"payload": '{"email":"y","id":7}', "reason": "VEND-9", "seen": entry.last_failed_at.isoformat(), "step": "send"}
+    given["pass"] = reveals.pass_for(entry, User.objects.get(username="root"))
     assert "1 dead letter is queued" in root.post(url(entry, "edit"), given, follow=True).content.decode()
     assert DLQEntry.objects.get().reprocess_mode == "edited"
 
@@ -338,6 +342,7 @@ def test_kept_and_sent_at_once(root: Client) -> None:
 def test_a_correction_that_cannot_be_kept_comes_back_with_a_sentence(root: Client, values: dict[str, str], said: str) -> None:
     entry = make_entry(payload='{"email":"bo@x","id":7}')
     given = {"payload": '{"email":"y","id":7}', "reason": "V", "seen": entry.last_failed_at.isoformat(), "step": "keep"}
+    given["pass"] = reveals.pass_for(entry, User.objects.get(username="root"))
     answer = root.post(url(entry, "edit"), given | values)
     html = answer.content.decode()
     assert answer.status_code == 400
