@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
+import orjson
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, reset_queries, transaction
-from django.db.models import F, Field, Max
+from django.db.models import F, Max
 from django.utils import timezone
 
 from syncs.choices import RunStatus, StepKind, StepStatus
@@ -25,7 +26,6 @@ _STEP_COLUMNS = (
     "run_id", "number", "kind", "status", "started_at", "finished_at", "row_count", "accepted_count", "dead_lettered_count",
     "attempts", "sends", "message",
 )  # fmt: skip
-_FIELDS = [cast("Field[Any, Any]", Step._meta.get_field(name.removesuffix("_id"))) for name in _STEP_COLUMNS]
 _UPSERT_STEP = (
     f"INSERT INTO syncs_step ({', '.join(_STEP_COLUMNS)}) VALUES ({', '.join(['%s'] * len(_STEP_COLUMNS))}) "
     "ON CONFLICT (run_id, number) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _STEP_COLUMNS[2:])
@@ -151,31 +151,28 @@ class DatabaseRecorder:
 
     def _write_steps(self, updates: Sequence[StepUpdate]) -> None:
         """Row by row in one executemany: the ORM's bulk insert sends PostgreSQL arrays, whose quoting costs the client more
-        than the whole rest of a commit."""
+        than the whole rest of a commit. JSON goes as text: the ORM's fields would cost three times as much."""
         if updates:
-            rows = [
-                [field.get_db_prep_save(value, connection) for field, value in zip(_FIELDS, self._values(update), strict=True)]
-                for update in updates
-            ]
             with connection.cursor() as cursor:
-                cursor.executemany(_UPSERT_STEP, rows)
+                cursor.executemany(_UPSERT_STEP, [self._values(update) for update in updates])
 
-    def _values(self, update: StepUpdate) -> list[Any]:
+    def _values(self, update: StepUpdate) -> tuple[Any, ...]:
         """In the order of ``_STEP_COLUMNS``."""
-        return [
+        moment = connection.ops.adapt_datetimefield_value
+        return (
             self._run_id,
             update.number,
-            update.kind,
-            update.status,
-            update.started_at,
-            update.finished_at,
+            update.kind.value,
+            update.status.value,
+            moment(update.started_at),
+            moment(update.finished_at) if update.finished_at else None,
             update.row_count,
             update.accepted_count,
             update.dead_lettered_count,
-            self._attempts.get(update.number, []),
-            [_send_data(send) for send in update.sends],
+            orjson.dumps(self._attempts.get(update.number, [])).decode(),
+            orjson.dumps([_send_data(send) for send in update.sends]).decode(),
             storable(update.message),
-        ]
+        )
 
     def _remember_attempts(self, update: StepUpdate) -> None:
         """The first and the latest attempts are kept; what is left out between them is said."""
