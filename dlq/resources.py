@@ -79,6 +79,21 @@ class DLQEntryResource(resources.ModelResource):  # type: ignore[misc]  # the li
         )
 
 
+class CorrectionResource(resources.Resource):  # type: ignore[misc]  # the library has no types
+    """Columns that an import of corrections reads beside the payload's own (``payload.name``). The row is found by its id."""
+
+    id = fields.Field("id", "id")
+    row_key = fields.Field("row_key", "row_key")
+    payload = fields.Field("payload", "payload")
+
+    class Meta:
+        import_id_fields: ClassVar = ("id",)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return tuple(declared.column_name for declared in cls().get_import_fields())
+
+
 def columns() -> list[tuple[str, str]]:
     """(attribute path, column name), in the order they are written."""
     return [(declared.attribute, declared.column_name) for declared in DLQEntryResource().get_export_fields()]

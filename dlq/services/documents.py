@@ -44,9 +44,13 @@ def parse(text: str) -> Document | None:
     except (ValueError, TypeError, RecursionError):  # not JSON, lone surrogates, numbers beyond 64 bits, too deep
         pass
     try:
-        return Document(json.loads(text, parse_float=Literal, parse_int=Literal), False)
+        return Document(json.loads(text, parse_float=Literal, parse_int=Literal, parse_constant=_no_constant), False)
     except (ValueError, RecursionError):
         return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)  # NaN and Infinity are not JSON
 
 
 def _dump(value: Any) -> str:

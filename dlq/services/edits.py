@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 __all__ = [
-    "FieldDiff", "bodies", "checked", "diff", "has_ready", "is_current", "pretty", "put_back", "ready", "save", "standing",
-    "use", "withdraw",
+    "FieldDiff", "bodies", "checked", "diff", "has_ready", "is_current", "key_fields", "pretty", "put_back", "ready", "save",
+    "standing", "told", "use", "withdraw",
 ]  # fmt: skip
 
 NOTHING_SENT = (
@@ -69,7 +69,7 @@ def checked(entry: DLQEntry, text: str) -> str:
     body = payloads.body_of(payloads.parsed(text))
     if not diff(entry.payload, body):
         raise ActRefusedError("Nothing is changed: this is the payload that was refused.", field="payload")
-    moved = payloads.changed_keys(entry.payload, body, _key_fields(entry))
+    moved = payloads.changed_keys(entry.payload, body, key_fields(entry))
     if moved:
         raise ActRefusedError(
             f"{', '.join(moved)} is the key by which the destination finds the record; with another value the correction "
@@ -79,8 +79,8 @@ def checked(entry: DLQEntry, text: str) -> str:
     return body
 
 
-def _key_fields(entry: DLQEntry) -> list[str]:
-    """Of the mapping that made the payload, and of today's."""
+def key_fields(entry: DLQEntry) -> list[str]:
+    """The destination's key: of the mapping that made the payload, and of today's."""
     lines = entry.version.snapshot.get("mappings", []) if entry.version else []
     then = [str(line.get("destination_field", "")) for line in lines if line.get("is_key")]
     today = FieldMapping.objects.filter(sync_id=entry.sync_id, is_key=True).values_list("destination_field", flat=True)
@@ -109,7 +109,7 @@ def save(entry: DLQEntry, *, text: str, reason: str, by: User | None, door: Door
             created_by=by,
             created_at=at,
         )
-        act = Act(by=by, door=door, reason=why, detail={"edit": edit.pk, **_told(found)})
+        act = Act(by=by, door=door, reason=why, detail={"edit": edit.pk, **told(found)})
         moves.check_events(moves.write_events(mine, kind=EventKind.EDITED, act=act, at=at), 1)
         return edit
 
@@ -123,7 +123,7 @@ def _why_not(entry: DLQEntry, seen_failed_at: datetime) -> str:
     return FAILED_AGAIN if now["last_failed_at"] != seen_failed_at else OVERTAKEN
 
 
-def _told(found: Sequence[FieldDiff]) -> dict[str, Any]:
+def told(found: Sequence[FieldDiff]) -> dict[str, Any]:
     """The differences as the history keeps them: short, and without what no database text holds."""
     lines = [[_short(one.field), _short(one.before), _short(one.after)] for one in found[:_FIELDS_IN_EVENT]]
     return {"fields": lines, "field_count": len(found)}

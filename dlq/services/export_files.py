@@ -47,6 +47,13 @@ def publish(part: Path, file: IO[bytes], *, export_id: int, ending: str) -> str:
     return name
 
 
+def put(name: str, raw: bytes) -> None:
+    """A file of this content, readable for the owner of the process alone."""
+    handle = os.open(folder() / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(raw)
+
+
 def find(name: str) -> Path | None:
     """The path of a published file, if it is there."""
     path = folder() / Path(name).name
