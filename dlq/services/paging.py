@@ -139,12 +139,16 @@ def _way(chosen: DLQEntryQuerySet | EntryFilter, facets: Facets | None) -> _Way:
         if found.is_in_order or facets.total > _SORTED:
             return _Way((entries,), facets.total)
         return _Way((entries.filter(tally.of_lines(facets.lines)),), facets.total, is_sorted=True)
-    ids = list(entries.order_by().values_list("pk", flat=True)[: COUNT_CAP + 1])
+    parts = found.parts() if found else (entries,)
+    ids: list[int] = []
+    for part in reversed(parts):  # the oldest part is the one that is a plain range
+        if len(ids) <= COUNT_CAP:
+            ids += part.order_by().values_list("pk", flat=True)[: COUNT_CAP + 1 - len(ids)]
     if len(ids) <= min(_FEW, COUNT_CAP):
         return _Way((DLQEntry.objects.filter(pk__in=ids),), len(ids), is_sorted=True)
     if len(ids) <= COUNT_CAP:
         return _Way((entries,), len(ids), is_sorted=True)
-    return _Way(found.parts() if found else (entries,), min(len(ids), COUNT_CAP), len(ids) > COUNT_CAP)
+    return _Way(parts, min(len(ids), COUNT_CAP), len(ids) > COUNT_CAP)
 
 
 def _around(way: _Way, after: Position | None, before: Position | None, size: int) -> tuple[list[DLQEntry], bool, bool]:
