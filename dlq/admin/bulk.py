@@ -36,11 +36,14 @@ def confirm(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     try:
         snapshot = _choose(request, kind, query)
     except ActRefusedError as refusal:
-        messages.error(request, str(refusal))
-        return HttpResponseRedirect(f"{list_url()}?{query}")
+        return _lost(request, refusal, _back(query))
     if kind == BulkKind.EXPORT:
         return bulk_export.ask(page, request, snapshot)
     return bulk_page.show(page, request, snapshot, summarise(snapshot))
+
+
+def _back(query: str) -> str:
+    return f"{list_url()}?{query}"
 
 
 def _query(request: HttpRequest) -> str:
@@ -98,7 +101,7 @@ def perform(page: ReadOnlyAdmin, request: HttpRequest, kind_name: str) -> HttpRe
     back = list_url()
     try:
         snapshot = snapshots.load(request.POST.get("token", ""), kind, user=user_of(request))
-        back = f"{list_url()}?{snapshot.query}"
+        back = _back(snapshot.query)
         if kind == BulkKind.EXPORT:
             return bulk_export.perform(page, request, snapshot)
         choice = bulk_form.read(request.POST, kind)

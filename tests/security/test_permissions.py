@@ -18,7 +18,8 @@ from tests.syncs.admin_forms import errors, posted
 
 pytestmark = pytest.mark.django_db
 FOR_ANYBODY_SIGNED_IN = {"index", "login", "password_change", "password_change_done", "jsi18n"}
-NOT_THERE = {"", "view_on_site", "syncs_run_add"}
+WANT_A_QUERY = {"dlq_dlqentry_bulk", "dlq_dlqentry_beside", "dlq_errorgroup_rule"}
+NOT_THERE = {"", "view_on_site", "syncs_run_add", *WANT_A_QUERY}
 OWN_DESK = {"dlq_dlqentry_views"}  # what anybody who sees the list keeps for themselves: a private saved view
 READ_ONLY_PAGES = ("app_list", "_changelist", "_history", "_page", "_preview", "_version", "_progress")
 

@@ -15,11 +15,14 @@ from django.apps import apps
 from django.core import serializers
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from dlq.admin.acts import _ACTS
-from dlq.models import DLQEntry
+from dlq.admin.operations import _ACTS as OPERATION_ACTS
+from dlq.models import BulkItem, BulkOperation, DLQEntry, Export, FingerprintRule
 from dlq.services.snapshots import BulkKind
 from syncs.admin.acts import SYNC_ACTS
+from syncs.models import Team
 from syncs.services import versions
 from tests import seeds
 
@@ -64,7 +67,24 @@ def world(folder: Path) -> SimpleNamespace:
     group = seeds.entries(run, 2)
     user = seeds.user("ida")
     made = {"connection": destination, "sync": sync, "run": run, "dlqentry": DLQEntry.objects.first(), "errorgroup": group}
+    made |= _desk(sync)
     return SimpleNamespace(**made, user=user, live=live, source=source, group=user.groups.create(name="agents"), folder=folder)
+
+
+def _desk(sync: Any) -> dict[str, Any]:
+    """What stands at a desk: an operation under way with a member, an export whose file is gone, a rule, a team."""
+    now = timezone.now()
+    frozen = {"max_id": 1, "as_of": now, "expected_count": 1, "token_digest": "0" * 64, "query": "status=open"}
+    operation = BulkOperation.objects.create(kind="discard", reason="x", status="running", **frozen)
+    BulkItem.objects.create(operation=operation, entry=DLQEntry.objects.earliest("pk"))
+    BulkOperation.objects.filter(pk=operation.pk).update(is_frozen=True, member_count=1)
+    ready = {"status": "ready", "sha256": "0" * 64, "expires_at": now, "file_name": "gone.csv"}
+    return {
+        "bulkoperation": operation,
+        "export": Export.objects.create(format="csv", **frozen, **ready),
+        "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
+        "team": Team.objects.create(name="Others"),
+    }
 
 
 def addresses(route: Route, world: SimpleNamespace) -> list[str]:
@@ -90,7 +110,10 @@ def _values(route: Route, name: str, world: SimpleNamespace) -> list[str]:
         found = [str(getattr(world, route.model).pk)]
         return [*found, str(world.live.pk)] if route.model == "run" else found
     if name == "name":
-        return list(SYNC_ACTS) if route.model == "sync" else ["cancel", "again"]
+        known = {"sync": list(SYNC_ACTS), "bulkoperation": list(OPERATION_ACTS)}
+        return known.get(route.model, ["cancel", "again", "delete"])
+    if name == "way":
+        return ["newer", "older"]
     if name == "kind":
         return [kind.value for kind in BulkKind]
     if name == "part":
