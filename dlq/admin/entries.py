@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from dlq.admin import acts, bulk, edit_page, entry_page, imports, list_page, views
+from dlq.admin import acts, bulk, edit_page, entry_page, evidence, imports, list_page, views
 from dlq.admin.base import ReadOnlyAdmin
 from dlq.models import DLQEntry
 
@@ -24,7 +25,8 @@ class DLQEntryAdmin(ReadOnlyAdmin):
             ("bulk/", require_http_methods(["GET", "POST"])(lambda request: bulk.confirm(self, request)), "bulk"),
             ("bulk/<str:kind>/", require_POST(lambda request, kind: bulk.perform(self, request, kind)), "perform"),
             ("bulk/<str:kind>/look/", require_POST(lambda request, kind: bulk.look(self, request, kind)), "look"),
-            ("import/", require_http_methods(["GET", "POST"])(lambda request: imports.import_view(self, request)), "import"),
+            ("import/", require_http_methods(["GET", "POST"])(partial(imports.import_view, self)), "import"),
+            ("evidence/", require_http_methods(["GET", "POST"])(partial(evidence.evidence_view, self)), "evidence"),
             ("<int:pk>/change/", require_GET(lambda request, pk: entry_page.show(self, request, pk)), "change"),
             ("<int:pk>/beside/<str:way>/", require_GET(entry_page.beside), "beside"),
             ("<int:pk>/row/", require_GET(entry_page.row_now), "row"),

@@ -31,6 +31,9 @@ _LABELS = ("name", "property", "field", "key", "label", "column")  # {"name": "p
 _EMAILS = re.compile(r"[\w.+!#$&'*/=?^`{|}~-]{1,64}(?:@|%40)(?=[\w.-]*\w)[\w.-]{1,255}", re.I)
 _DIGITS = re.compile(r"(?<![\w.])\+?\d(?:[ ().\/-]{0,2}\d){6,18}(?!\w)")
 _IBANS = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_MEMBER = re.compile(
+    r'(?P<start>"(?P<name>[^"\\]{1,100})"\s{0,3}:\s{0,3})(?P<value>"(?:[^"\\]|\\.){0,4000}"?|-?\d[\d.eE+-]{0,40})', re.S
+)
 _NO_DIGIT = re.compile(r"[^0-9]+")
 
 Pairs = dict[str, str]  # value -> its mask
@@ -56,22 +59,44 @@ class Masker:
         masked, found = self.parsed(texts)
         return masked | {name: "" if document is None else document.text() for name, document in found.items()}
 
+    def text(self, text: str, pairs: Pairs) -> str:
+        """One plain text, without the values of ``pairs``, however many, and of fields that it names in JSON of its own."""
+        text = self._members(text)
+        values = list(pairs.items()) or [("", "")]
+        for start in range(0, len(values), _VALUES_CAP):
+            text = mask_text(text, dict(values[start : start + _VALUES_CAP]))
+        return text
+
     def parsed(
-        self, texts: Mapping[str, str], *, documents: Collection[str] = DOCUMENTS
+        self, texts: Mapping[str, str], *, documents: Collection[str] = DOCUMENTS, pairs: Pairs | None = None
     ) -> tuple[dict[str, str], dict[str, Document | None]]:
         """(plain texts, masked documents). A document that cannot be read is hidden as a whole; an empty text is None.
 
-        ``documents``: names of the texts that are JSON. What is hidden in one of them is hidden in all texts."""
-        pairs: Pairs = {}
+        ``documents``: names of the texts that are JSON. What is hidden in one of them is hidden in all texts. ``pairs``: what
+        is hidden anyhow; it takes in what is found.
+        """
+        pairs = {} if pairs is None else pairs
         found: dict[str, Document | None] = {}
         for name in documents:
             if name in texts:
                 found[name] = self._hidden(texts[name], pairs)
-        plain = {name: text for name, text in texts.items() if name not in found}
+        plain = {name: self._members(text) for name, text in texts.items() if name not in found}
         for document in found.values():
             if document is not None and pairs:
                 self._replace_in(document, pairs)
         return mask_texts(plain, pairs), found
+
+    def _members(self, text: str) -> str:
+        """Hidden fields in JSON that stands within a text, be it cut off: an answer that repeats the record, or another one."""
+        if '":' not in text and '" :' not in text:
+            return text
+        return _MEMBER.sub(self._member, text[:TEXT_CAP]) + text[TEXT_CAP:]
+
+    def _member(self, found: re.Match[str]) -> str:
+        if not self.names.hides(found["name"]):
+            return found[0]
+        value = found["value"].strip('"')
+        return f'{found["start"]}"{HIDDEN if is_secret(found["name"]) else shape(value)}"' if value else found[0]
 
     def _hidden(self, text: str, pairs: Pairs) -> Document | None:
         if not text:

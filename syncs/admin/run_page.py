@@ -56,6 +56,7 @@ def live(request: HttpRequest, run: Run) -> dict[str, Any]:
         "total": run.read_count + run.vanished_count,
         "parts": parts(run),
         "entries_url": links.entries(run=str(run.pk)),
+        "evidence_url": links.page("admin:dlq_dlqentry_evidence", run=str(run.pk)),
         "failure": _failure(run),
         "version_url": _version_url(run),
         "cancel_url": reverse("admin:syncs_run_act", args=(run.pk, "cancel")),
