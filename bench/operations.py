@@ -37,10 +37,12 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench operations")
     parser.add_argument("--entries", type=int, default=200_000, help="dead letters that are open")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="folder of the filled database: made if it is not there, used again if it is")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
-    home = Path(tempfile.mkdtemp(prefix="redrive-operations-", dir="/tmp"))
-    with database("postgresql", home, is_kept=False) as url:
+    home = arguments.keep or Path(tempfile.mkdtemp(prefix="redrive-operations-", dir="/tmp"))
+    home.mkdir(parents=True, exist_ok=True)
+    with database("postgresql", home, is_kept=arguments.keep is not None) as url:
         os.environ |= {"DATABASE_URL": url, "REDRIVE_VAR": str(home / "var"), "LOG_LEVEL": "WARNING", "DEBUG": "1"}
         prepare(arguments.entries, 40)
         report = measure(arguments.entries, arguments.rounds)
