@@ -127,6 +127,7 @@ def _claim(export_id: int) -> Claim | None:
 def _write(claim: Claim) -> bool:
     made = Export.objects.select_related("created_by").get(pk=claim.export_id)
     plan = plan_of(made)
+    _check_right(made)
     entries = moves.on_own_columns(snapshot_of(made).entries())
     act = Act(by=made.created_by, door=Door(made.door), reason=made.reason, detail=detail_of(plan, made.pk))
     keeper = _Keeper(claim)
@@ -145,6 +146,14 @@ def _write(claim: Claim) -> bool:
         part.unlink(missing_ok=True)
         raise
     return _offer(claim, name, written)
+
+
+def _check_right(made: Export) -> None:
+    """Whoever asked for it may have left, or lost the right, while it waited. Raises ``ActRefusedError``."""
+    by = made.created_by
+    needed = ("dlq.export_dlqentry", "dlq.exportraw_dlqentry") if made.is_raw else ("dlq.export_dlqentry",)
+    if by is not None and not (by.is_active and by.has_perms(needed)):
+        raise ActRefusedError(f"{by.get_username()}, who asked for it, may not export{' unmasked' * made.is_raw} any more.")
 
 
 class _Keeper:

@@ -33,7 +33,8 @@ class OwnerFilter(OptionsFilter):
     title, parameter = "Owner", "owner"
 
     def get_options(self, request: HttpRequest) -> Options:
-        owners = get_user_model().objects.filter(owned_syncs__isnull=False).distinct().order_by("username")
+        seen = access.scoped(Sync.objects.all(), request.user, by="pk")
+        owners = get_user_model().objects.filter(owned_syncs__in=seen).distinct().order_by("username")
         return [("none", "Nobody"), *((str(pk), name) for pk, name in owners.values_list("pk", "username"))]
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:

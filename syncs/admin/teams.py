@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import Team
+from syncs.services import access
 
 
 @admin.register(Team)
@@ -22,9 +23,13 @@ class TeamAdmin(ConsoleAdmin):
     empty_list = "No teams: everybody who may see syncs sees every sync"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
-        return Team.objects.annotate(
-            people_count=Count("members", distinct=True), sync_count=Count("syncs", distinct=True)
-        ).order_by("name")
+        """Those one belongs to; all for who sees every team's syncs."""
+        mine = access.teams_of(request.user).values("pk")
+        return (
+            Team.objects.filter(pk__in=mine)
+            .annotate(people_count=Count("members", distinct=True), sync_count=Count("syncs", distinct=True))
+            .order_by("name")
+        )
 
     @admin.display(description="People")
     def people(self, team: Any) -> int:
