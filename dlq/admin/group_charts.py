@@ -16,7 +16,9 @@ _LABELS = 7  # at most, below the bars
 
 @dataclass(frozen=True, slots=True)
 class Spark:
-    boxes: list[Box]
+    """``path``: all bars as one SVG path, because a list has fifty of these."""
+
+    path: str
     words: str
 
 
@@ -55,7 +57,8 @@ def spark(found: Series, span: Span) -> Spark:
         for index, count in enumerate(found.counts)
         if count
     ]
-    return Spark(boxes, _words(found, span))
+    path = "".join(f"M{box.x:g} {box.y:g}h{box.width:g}v{box.height:g}h-{box.width:g}z" for box in boxes)
+    return Spark(path, _words(found, span))
 
 
 def chart(found: Series, span: Span) -> Chart:

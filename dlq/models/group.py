@@ -52,9 +52,10 @@ class ErrorGroup(models.Model):
             models.Index(name="group_newest", fields=["-last_seen_at", "-id"]),
             # The same for one sync.
             models.Index(name="group_sync_newest", fields=["sync", "-last_seen_at", "-id"]),
-            # Those with open entries, however many are settled: newest first, and most entries first.
+            # Those with open entries, however many are settled.
             models.Index(name="group_open_newest", fields=["-last_seen_at", "-id"], condition=Q(open_count__gt=0)),
-            models.Index(name="group_open_most", fields=["-open_count", "-id"], condition=Q(open_count__gt=0)),
+            # Most open entries first; the settled ones stand at its end.
+            models.Index(name="group_most", fields=["-open_count", "-id"]),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="group_once_per_sync", fields=["sync", "fingerprint"]),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.db.models import Sum
-from django.db.models.functions import TruncDay
+from django.db import connection
+from django.db.models import CharField, Sum
+from django.db.models.functions import Cast, Substr, TruncDay
 from django.utils import timezone
 
 from dlq.models import GroupHour
@@ -58,12 +60,17 @@ def series(group_ids: Collection[int], span: Span, *, now: datetime | None = Non
     hours = GroupHour.objects.filter(group_id__in=group_ids, hour__gte=starts[0]).order_by()
     counted: dict[tuple[int, datetime], int] = {}
     if span.step == DAY:
-        by_day = (
-            hours.annotate(start=TruncDay("hour", tzinfo=UTC)).values("group_id", "start").annotate(count=Sum("failed_count"))
-        )
-        for line in by_day:
-            counted[line["group_id"], line["start"].astimezone(UTC)] = line["count"]
+        for line in hours.annotate(day=_day()).values("group_id", "day").annotate(count=Sum("failed_count")):
+            day = line["day"] if isinstance(line["day"], datetime) else datetime.fromisoformat(line["day"]).replace(tzinfo=UTC)
+            counted[line["group_id"], day.astimezone(UTC)] = line["count"]
     else:
         for group_id, start, count in hours.values_list("group_id", "hour", "failed_count"):
             counted[group_id, start.astimezone(UTC)] = count
     return {pk: Series(starts, [counted.get((pk, start), 0) for start in starts]) for pk in group_ids}
+
+
+def _day() -> Any:
+    """The day of an hour. SQLite keeps times as text in UTC: to cut it costs far less than a call of Python for each line."""
+    if connection.vendor == "sqlite":
+        return Substr(Cast("hour", CharField()), 1, 10)
+    return TruncDay("hour", tzinfo=UTC)

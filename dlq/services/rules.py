@@ -91,7 +91,7 @@ class Suggestion:
 
 
 def suggest_merges(group: ErrorGroup, other: ErrorGroup) -> list[Suggestion]:
-    """Ways to bring ``other`` into ``group``: just what it holds; and, where their messages share words, all that share them."""
+    """Ways to bring ``other`` into ``group``: just what it holds; and, where the messages share words, all of them."""
     title = f"Merge: {group.headline}"[:_TITLE_MAX]
     just = Draft(
         kind=RuleKind.MERGE,
