@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -13,13 +14,13 @@ from django.utils import timezone
 
 from dlq.choices import Door, EntryStatus, ItemOutcome, ReprocessMode, RowState
 from dlq.models import BulkItem, BulkOperation, DLQEntry, DLQEvent
-from dlq.services import entries, groups, operations, rowcheck, snapshots, tally
+from dlq.services import edits, entries, groups, operations, rowcheck, snapshots, tally
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.operations.wave import Wave, halt_reason
 from dlq.services.snapshots import BulkKind
 from syncs.choices import OverlapPolicy, ScheduleKind, Trigger
 from syncs.errors import ErrorType
-from syncs.models import Run, Sync
+from syncs.models import DeliveredRow, Run, Sync
 from syncs.records import Batch, RowError, Signal
 from syncs.services import execution, runs, schedules, worker
 from tests.dlq.objects import make_user
@@ -220,6 +221,31 @@ def test_stored_rows_never_go_over_newer_data(tmp_path: Path, ana: User):
     work_off(operation)
     assert world.destination.rows["2"]["age"] == 88
     assert (operation.status, operation.member_count, operation.done_count) == ("finished", 2, 2)
+    assert_books_balance(operation)
+
+
+def test_stored_row_that_was_overtaken_is_left_out(tmp_path: Path, ana: User):
+    world = broken_world(tmp_path, 2)
+    world.destination.bad.clear()
+    later = timezone.now() + timedelta(seconds=5)
+    DeliveredRow.objects.filter(sync=world.sync, row_key="1").update(payload_hash=1, accepted_at=later)
+    operation = work_off(reprocess(ana, mode=ReprocessMode.STORED))
+    assert outcomes(operation) == {"done": 1, "left_out": 1}
+    assert BulkItem.objects.get(outcome="left_out").note == "A newer version of the row has been delivered since."
+    assert set(world.destination.rows) == {"2"}
+    assert_books_balance(operation)
+
+
+def test_corrected_payloads_are_sent_and_entries_without_one_are_left_out(tmp_path: Path, ana: User):
+    world = broken_world(tmp_path, 2)
+    world.destination.bad.clear()
+    entry = DLQEntry.objects.get(row_key="1")
+    text = json.dumps(entry.payload_values | {"age": 41})
+    edits.save(entry, text=text, reason="typo", by=ana, door=Door.ADMIN, seen_failed_at=entry.last_failed_at)
+    operation = work_off(reprocess(ana, mode=ReprocessMode.EDITED))
+    assert outcomes(operation) == {"done": 1, "left_out": 1}
+    assert "no correction" in BulkItem.objects.get(outcome="left_out").note
+    assert world.destination.rows == {"1": {"id": 1, "name": "name 1", "age": 41}}
     assert_books_balance(operation)
 
 

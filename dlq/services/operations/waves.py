@@ -25,6 +25,7 @@ from dlq.services.operations.wave import Wave
 from syncs.choices import RUN_ACTIVE, Trigger
 from syncs.errors import ErrorType, RedriveError
 from syncs.models import Run, Sync
+from syncs.querysets import database_now
 from syncs.services import runs
 
 __all__ = ["Wave", "come_back", "next_size", "send"]
@@ -46,7 +47,7 @@ def send(claim: Claim) -> bool:
 
     def work(at: datetime) -> bool:
         operation = ownership.hold(claim)
-        if operation.next_wave_at is not None and operation.next_wave_at > at:
+        if operation.next_wave_at is not None and operation.next_wave_at > database_now():
             return False
         drawn = _draw(operation)
         if not drawn:
