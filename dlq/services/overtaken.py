@@ -8,7 +8,7 @@ from datetime import datetime
 from dlq.choices import LIVE, Door, EditState, EntryStatus, EventKind
 from dlq.models import DLQEntry, PayloadEdit
 from dlq.querysets import DLQEntryQuerySet
-from dlq.services import moves
+from dlq.services import group_counters, moves
 from dlq.services.moves import Act
 from syncs.models import Run
 
@@ -33,6 +33,8 @@ def supersede(ids: Sequence[int], *, run: Run) -> Collection[int]:
         act = Act(by=None, door=Door.RUN, reason=SUPERSEDED)
         moves.check_events(moves.write_events(moved, kind=EventKind.SUPERSEDED, act=act, at=at, run=run), taken)
         moves.shift_open_counts(moved, sign=-1)
+        groups = set(moved.order_by().values_list("group_id", flat=True))
+        group_counters.note_deliveries(groups, run_id=run.pk, at=at, reason=f"{SUPERSEDED} It was the last open one.")
         PayloadEdit.objects.filter(entry__in=moved.values("pk"), used_run=run).update(state=EditState.DROPPED, used_run=None)
         return chosen
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from dlq.choices import Door, GroupEventKind, GroupState
 from dlq.models import DLQEntry, ErrorGroup, GroupEvent, GroupHour
-from dlq.services import entries
+from dlq.services import entries, overtaken
+from dlq.sink import DLQSink
 from syncs.errors import ErrorType
-from syncs.models import Run, Sync
+from syncs.models import DeliveredRow, Run, Sync
 from tests.dlq.group_world import assert_counters_agree, deliver, group_of, rejected, store
 from tests.dlq.objects import make_run
 from tests.syncs.objects import make_sync
@@ -142,6 +144,14 @@ def test_a_group_is_resolved_when_its_last_live_entry_is_delivered(sync: Sync, r
     assert_counters_agree(sync)
 
 
+def test_a_group_is_resolved_when_newer_data_has_overtaken_its_last_entry(sync: Sync, run: Run) -> None:
+    store(run, [rejected("a", BAD_MAIL.format("a"))])
+    later = make_run(sync)
+    DeliveredRow.objects.create(sync=sync, row_key="a", payload_hash=1, accepted_at=timezone.now(), run_id=later.pk)
+    assert overtaken.supersede(list(DLQEntry.objects.values_list("pk", flat=True)), run=later)
+    assert (group_of("a").state, group_of("a").open_count) == (GroupState.RESOLVED, 0)
+
+
 def test_discarding_the_last_entry_does_not_say_that_the_error_is_gone(sync: Sync, run: Run) -> None:
     store(run, [rejected("a", BAD_MAIL.format("a"))])
     entries.discard(DLQEntry.objects.all(), by=None, reason="test row", door=Door.CLI)
@@ -152,7 +162,5 @@ def test_discarding_the_last_entry_does_not_say_that_the_error_is_gone(sync: Syn
 
 def test_an_entry_of_an_invalid_key_that_left_the_warehouse_resolves_its_group(sync: Sync, run: Run) -> None:
     store(run, [rejected("~1", "The row key is empty", field="", kind=ErrorType.INVALID_KEY)])
-    from dlq.sink import DLQSink
-
     DLQSink(make_run(sync)).finish(is_complete=True)
     assert group_of("~1").state == GroupState.RESOLVED
