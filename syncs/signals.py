@@ -9,6 +9,6 @@ sync_switched = Signal()
 # Sent at the end of every tick, every few seconds from each worker, with send_robust. No arguments.
 ticked = Signal()
 
-# Sent by a process that works until nothing is left, once it found no run to execute, with send_robust. No arguments. A receiver
-# that answers True has done something, after which there may be runs.
+# Sent by a process that works until nothing is left, once it found no run to execute, with send_robust. No arguments. A
+# receiver that answers True has done something, after which there may be runs.
 idled = Signal()

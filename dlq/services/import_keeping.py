@@ -59,9 +59,7 @@ def load(token: str, *, by: User) -> Waiting:
         values = None
     path = export_files.find(values["file"]) if values and values["user"] == by.pk else None
     if values is None or path is None:
-        raise ActRefusedError(
-            "The file was looked at over an hour ago, or is kept already. Choose it again.", field="file"
-        )
+        raise ActRefusedError("The file was looked at over an hour ago, or is kept already. Choose it again.", field="file")
     return Waiting(path.read_bytes(), values["name"], values["file"], values["seen"])
 
 

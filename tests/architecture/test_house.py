@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("retl_project", "syncs", "dlq", "monitoring")
 TEST_FILES = sorted((ROOT / "tests").rglob("*.py"))
-PAGES = sorted(path for path in (ROOT / "templates").rglob("*.html")) + [
+# A file of its own, read far from any server: it carries its style, and a policy that allows nothing else.
+CARRIED = ROOT / "templates" / "dlq" / "evidence" / "summary.html"
+PAGES = sorted(path for path in (ROOT / "templates").rglob("*.html") if path != CARRIED) + [
     path for app in APPS for path in sorted((ROOT / app).rglob("templates/**/*.html"))
 ]
 SECRETS = {
@@ -58,6 +60,12 @@ def inline(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_template_has_no_inline_script_or_style(page: Path):
     assert inline(page.read_text()) == []
+
+
+def test_page_that_is_carried_away_runs_and_loads_nothing():
+    text = CARRIED.read_text()
+    assert inline(text) == ["style element"]
+    assert "default-src 'none'; style-src 'unsafe-inline'" in text
 
 
 @pytest.mark.parametrize(
