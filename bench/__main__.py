@@ -5,6 +5,7 @@ from importlib import import_module
 
 NAMES = {
     "engine": "bench.engine",
+    "export": "bench.export",
     "memory": "bench.memory",
     "operations": "bench.operations",
     "pages": "bench.pages",

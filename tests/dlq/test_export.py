@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from dlq.models import DLQEntry
 from dlq.services import export, export_rows
+from dlq.services.documents import Document
 from dlq.services.export import ExportFormat, Plan, guard, unguard
 from dlq.services.export_plan import all_columns
+from dlq.services.export_text import csv_parts
 from tests.dlq.objects import make_entries, make_entry, make_group, make_run
 from tests.syncs.objects import make_sync
 
@@ -81,6 +83,19 @@ def test_json_and_json_lines_hold_the_same_exact_objects() -> None:
     assert lines[1]["payload"] is None or isinstance(lines[1]["payload"], dict)
     DLQEntry.objects.filter(source_row__startswith='{"a":{').delete()
     assert json.loads(file_of(ExportFormat.JSON)) == [json.loads(line) for line in file_of(ExportFormat.JSONL).splitlines()]
+
+
+@given(st.lists(st.lists(st.text(alphabet="a,\"'\r\n=-ü\0 "), min_size=2, max_size=2)))
+def test_csv_is_what_the_library_reads_and_writes(rows: list[list[str]]) -> None:
+    raw = b"".join(csv_parts(["a", "b"], [[list(row) for row in rows]]))
+    expected = io.StringIO(newline="")
+    csv.writer(expected).writerows([["a", "b"], *([guard(text) for text in row] for row in rows)])
+    assert raw == expected.getvalue().encode()
+    assert [[unguard(text) for text in row] for row in csv.reader(io.StringIO(raw.decode(), newline=""))][1:] == rows
+
+
+def test_row_of_one_empty_cell_is_a_row() -> None:
+    assert b"".join(csv_parts(["a"], [[[None], ["x"], [Document("-1", True)], [-1]]])) == b'a\r\n""\r\nx\r\n\'-1\r\n-1\r\n'
 
 
 @pytest.mark.django_db
