@@ -141,7 +141,7 @@ def pages() -> dict[str, list[str]]:
         "list: discarded, rare type": [f"{every}?status=discarded&error_type=unknown_outcome"],
         "group list": ["/admin/dlq/errorgroup/", "/admin/dlq/errorgroup/?show=all"],
         "entry page": [f"{every}{pk}/change/" for pk in entries],
-        "entry page in a filter": [f"{every}{pk}/change/?status=open&error_type=validation" for pk in entries],
+        "entry page in a filter": [f"{every}{pk}/change/?in=status%3Dopen%26error_type%3Dvalidation" for pk in entries],
     }
     if thousandth:
         at, pk = thousandth

@@ -5,7 +5,6 @@ The list, the bulk acts, the saved views and the export all use this one filter;
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -17,6 +16,8 @@ from dlq.choices import EntryStatus, RowState
 from dlq.models import DLQEntry, ErrorGroup
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import tally
+from dlq.services.filter_conditions import NOBODY as NOBODY
+from dlq.services.filter_conditions import hidden, looked_up, placed
 from syncs.connectors import Issue
 from syncs.errors import ErrorType
 from syncs.models import Sync
@@ -36,7 +37,6 @@ BETWEEN = "between"
 ANY = "any"
 NO_RESPONSE = "none"
 ME = "me"
-NOBODY = "none"
 UNKNOWN_ROW = "unknown"  # how RowState.UNKNOWN is written in an address
 TEXT_GROUPS_MAX = 500
 TEXT_DEEP_MAX = 50_000  # entries whose messages and payloads are searched for a text
@@ -168,76 +168,20 @@ class EntryFilter:
         fixed = self.at(now or timezone.now())
         if fixed.is_nothing:
             return DLQEntry.objects.none()
-        chosen = DLQEntry.objects.filter(*fixed._of_the_error(), *fixed._of_times(), *fixed._of_people())
-        if fixed.row_key:
-            chosen = chosen.filter(row_key=fixed.row_key)
-        if fixed.group_id is not None:
-            chosen = chosen.filter(group_id=fixed.group_id)
-        if fixed.run_id is not None:
-            chosen = chosen.filter(run_id=fixed.run_id)
-        if fixed.row_states:
-            chosen = chosen.filter(row_state__in=fixed.row_states)
-            if RowState.UNKNOWN not in fixed.row_states:
-                chosen = chosen.filter(row_state__gt="")  # as the index says it: SQLite does not conclude it
-        if fixed.text:
-            chosen = chosen.filter(fixed._of_text())
-        return chosen
+        return DLQEntry.objects.filter(*placed(fixed), *looked_up(fixed))
 
-    def parts(self) -> tuple[DLQEntryQuerySet, ...]:
-        """The matching entries in disjoint parts, each newer than the next, of a settled filter.
+    def parts(self, *, is_walk: bool = False) -> tuple[DLQEntryQuerySet, ...]:
+        """The matching entries of a settled filter in disjoint parts, each newer than the next. ``is_walk``: many match, so
+        they are best met on a walk through an index in the order of the list.
 
         An entry that failed first before a moment has either failed last before it as well, or failed again since; each is a
         range of an index. As one condition, the planner would walk past all that are younger.
         """
-        chosen = self.entries()
-        if not self.older_than:
+        chosen = DLQEntry.objects.filter(*placed(self), *hidden(looked_up(self))) if is_walk else self.entries()
+        if self.is_nothing or not self.older_than:
             return (chosen,)
         again = chosen.filter(last_failed_at__gte=self.older_than, first_failed_at__lt=F("last_failed_at"))
         return again, chosen.filter(last_failed_at__lt=self.older_than)
-
-    def _of_the_error(self) -> list[Q]:
-        found = []
-        scope = self.scope()
-        if self.statuses:
-            found.append(Q(status__in=self.statuses))
-        if scope is not None:
-            found.append(Q(sync_id__in=sorted(scope)))
-        if self.error_types:
-            found.append(Q(error_type__in=self.error_types))
-        if self.error_codes:
-            found.append(Q(error_code__in=self.error_codes))
-        if self.codes:
-            known = Q(http_status__in=[code for code in self.codes if code is not None])
-            found.append(known | Q(http_status__isnull=True) if None in self.codes else known)
-        return found
-
-    def _of_times(self) -> list[Q]:
-        found = []
-        if self.since:
-            found.append(Q(last_failed_at__gte=self.since))
-        if self.until:
-            found.append(Q(last_failed_at__lt=self.until))
-        if self.older_than:
-            found.append(Q(first_failed_at__lt=self.older_than))
-        if self.min_attempts is not None:
-            found.append(Q(attempt_count__gte=self.min_attempts))
-            if self.min_attempts > 1:
-                found.append(Q(attempt_count__gt=1))  # as the index says it
-        return found
-
-    def _of_people(self) -> list[Q]:
-        if not self.owner:
-            return []
-        return [Q(owner_id__isnull=True) if self.owner == NOBODY else Q(owner_id=int(self.owner))]
-
-    def _of_text(self) -> Q:
-        found = Q(row_key__begins=self.text)
-        if self.text_group_ids:
-            found |= Q(group_id__in=self.text_group_ids)
-        if self.is_text_deep:
-            in_json = json.dumps(self.text, ensure_ascii=False)[1:-1]  # as it stands between the quotes of a JSON text
-            found |= Q(message__icontains=self.text) | Q(payload__icontains=in_json)
-        return found
 
     def parameters(self) -> list[tuple[str, str]]:
         """As address parameters; ``selection.parse`` reads them back to an equal filter."""

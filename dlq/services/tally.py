@@ -6,7 +6,7 @@ Triggers on the entry table write signed changes to ``EntryTally``; their sum is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +89,9 @@ def total(found: EntryFilter) -> int | None:
     return None if facets is None else facets.total
 
 
-def _lines() -> Iterator[_Line]:
+def _lines() -> Iterable[_Line]:
     columns = ("sync_id", "status", "error_type", "http_status")
-    lines = EntryTally.objects.order_by().values_list(*columns).annotate(entries=Sum("count")).exclude(entries=0)
-    yield from lines.iterator(chunk_size=10_000)
+    return EntryTally.objects.order_by().values_list(*columns).annotate(entries=Sum("count")).exclude(entries=0)
 
 
 @dataclass(frozen=True, slots=True)

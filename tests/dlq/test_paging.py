@@ -79,7 +79,7 @@ FILTERS: dict[str, Any] = {
 @pytest.mark.parametrize("few", [10_000, 5], ids=["sorted", "walked"])
 @pytest.mark.parametrize("name", [*FILTERS, "age", "age, all", "sync"])
 def test_pages_down_and_up_show_every_entry_once(many: datetime, monkeypatch: pytest.MonkeyPatch, name: str, few: int) -> None:
-    for limit in ("_FEW", "_SORTED", "COUNT_CAP"):
+    for limit in ("_SORTED", "_SORTED_TEXT", "COUNT_CAP"):
         monkeypatch.setattr(paging, limit, few)
     values = FILTERS.get(name, {})
     if name.startswith("age"):
@@ -156,6 +156,37 @@ def test_an_estimate_says_so_and_claims_no_more_than_it_knows() -> None:
 def test_a_page_takes_few_queries(many: datetime, django_assert_max_num_queries: Any, found: EntryFilter, most: int) -> None:
     with django_assert_max_num_queries(most):
         show(found)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", FILTERS)
+def test_when_the_first_way_is_too_slow_the_other_finds_the_same(
+    many: datetime, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    found = EntryFilter(**FILTERS[name]).at(many)
+    first, beside = show(found), paging.neighbours(found, DLQEntry.objects.open().newest()[9])
+    way = paging._way
+
+    def one_way(*given: Any, is_second: bool) -> Any:
+        if not is_second:
+            raise TooSlowError("")
+        return way(*given, is_second=True)
+
+    monkeypatch.setattr(paging, "_way", one_way)
+    assert ids(show(found)) == ids(first)
+    assert paging.neighbours(found, DLQEntry.objects.open().newest()[9]) == beside
+
+
+@pytest.mark.django_db
+def test_when_both_ways_are_too_slow_it_says_what_to_add(many: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_way(*_: Any, **__: Any) -> Any:
+        raise TooSlowError("")
+
+    monkeypatch.setattr(paging, "_way", no_way)
+    page = show(EntryFilter())
+    assert page.entries == []
+    assert "Choose a sync" in page.problem
+    assert paging.neighbours(EntryFilter(), DLQEntry.objects.open()[0]) == paging.Neighbours()
 
 
 SLOW = {
