@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from dlq.choices import LIVE, Door, GroupEventKind, GroupState
 from dlq.models import DLQEntry, ErrorGroup, FingerprintRule, GroupEvent, Regrouping
-from dlq.services import group_counters
+from dlq.services import group_counters, moves
 from dlq.services.group_counters import Shifts
 from dlq.services.grouping import Failure, Grouping
 from syncs.services.doorbell import FAST_CLUSTER
@@ -116,21 +115,25 @@ def advance(sync_id: int, *, budget_seconds: float) -> bool:
 
 
 def _slice(sync_id: int) -> bool:
-    with transaction.atomic():
-        job = Regrouping.objects.select_for_update().filter(sync_id=sync_id, is_over=False).first()
-        if job is None:
-            return False
-        rows = _rows(job)
-        if rows:
-            moved = _move(job, rows)
-            _save(job, position=rows[-1][0].pk, looked_count=job.looked_count + len(rows), **_with(job, moved))
-            return True
-        if not job.is_second_look:
-            _save(job, position=0, is_second_look=True)
-            return True
-        _write_events(job)
-        _save(job, is_over=True, finished_at=timezone.now(), moves={})
+    """Once more where it fell victim to a deadlock. Returns whether there may be more."""
+    return moves.in_transaction(lambda _at: _do_slice(sync_id))
+
+
+def _do_slice(sync_id: int) -> bool:
+    job = Regrouping.objects.select_for_update().filter(sync_id=sync_id, is_over=False).first()
+    if job is None:
         return False
+    rows = _rows(job)
+    if rows:
+        moved = _move(job, rows)
+        _save(job, position=rows[-1][0].pk, looked_count=job.looked_count + len(rows), **_with(job, moved))
+        return True
+    if not job.is_second_look:
+        _save(job, position=0, is_second_look=True)
+        return True
+    _write_events(job)
+    _save(job, is_over=True, finished_at=timezone.now(), moves={})
+    return False
 
 
 def _save(job: Regrouping, **values: Any) -> None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from dlq.choices import Door, GroupState
 from dlq.models import DLQEntry, ErrorGroup, FingerprintRule, GroupEvent, GroupHour
 from dlq.services import group_acts
+from dlq.services.moves import ActRefusedError
 from syncs.models import Sync, Team
 from tests.dlq.group_world import group_of, rejected, store
 from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
@@ -320,7 +321,7 @@ def test_owner_note_and_runbook_are_kept_and_shown(root: Client) -> None:
     ],
 )  # fmt: skip
 def test_a_runbook_is_linked_by_http_alone(url: str) -> None:
-    with pytest.raises(group_acts.ActRefusedError):
+    with pytest.raises(ActRefusedError):
         group_acts.checked_url(url)
 
 
@@ -328,7 +329,7 @@ def test_two_people_resolving_at_once_leave_one_event() -> None:
     mine = make_group(make_sync())
     stale = ErrorGroup.objects.get(pk=mine.pk)
     group_acts.resolve(mine, by=None, door=Door.CLI, reason="fixed")
-    with pytest.raises(group_acts.ActRefusedError, match="resolved already"):
+    with pytest.raises(ActRefusedError, match="resolved already"):
         group_acts.resolve(stale, by=None, door=Door.CLI, reason="fixed too")
     assert GroupEvent.objects.filter(group=mine).count() == 1
 
