@@ -6,13 +6,13 @@ entries that were moved, and the number of events written is checked against the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import OperationalError, connection, models, transaction
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 
 from dlq.choices import Door, EventKind
@@ -132,21 +132,42 @@ def check_events(written: int, moved: int) -> None:
         raise _ChangedUnderneathError(f"{moved} entries moved, {written} events written")
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a group has of some entries; ``transient``: of these, those whose failure was not permanent."""
+
+    group_id: int
+    sync_id: int
+    count: int
+    transient: int
+
+
+def shares(entries: DLQEntryQuerySet) -> list[Share]:
+    by_group = entries.order_by().values("group_id", "sync_id")
+    counted = by_group.annotate(count=Count("pk"), transient=Count("pk", filter=Q(is_permanent=False)))
+    return sorted(
+        (Share(*row) for row in counted.values_list("group_id", "sync_id", "count", "transient")), key=lambda one: one.group_id
+    )
+
+
 def shift_open_counts(entries: DLQEntryQuerySet, *, sign: int) -> None:
-    """Raise (+1) or lower (-1) each group's ``open_count`` by its share of the entries. One statement, however many groups."""
-    shares = entries.order_by().values("group_id").annotate(share=Count("pk")).values_list("group_id", "share")
-    changes = [(sign * share, group_id) for group_id, share in sorted(shares)]
+    """Raise (+1) or lower (-1) each group's ``open_count`` by its share of the entries."""
+    add_to_open_counts(shares(entries), sign=sign)
+
+
+def add_to_open_counts(found: Sequence[Share], *, sign: int) -> None:
+    """One statement, however many groups."""
     table = ErrorGroup._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
                 f"UPDATE {table} SET open_count = open_count + changed.share "  # noqa: S608 - names only, values are parameters
                 f"FROM unnest(%s::int[], %s::bigint[]) AS changed(share, id) WHERE {table}.id = changed.id",
-                [[share for share, _ in changes], [group_id for _, group_id in changes]],
+                [[sign * one.count for one in found], [one.group_id for one in found]],
             )
         else:
             statement = f"UPDATE {table} SET open_count = open_count + %s WHERE id = %s"  # noqa: S608 - a name only
-            cursor.executemany(statement, changes)
+            cursor.executemany(statement, [(sign * one.count, one.group_id) for one in found])
 
 
 def is_overtaken() -> Exists:
@@ -157,14 +178,14 @@ def is_overtaken() -> Exists:
     return Exists(delivered)
 
 
-def hold_in_ledger(entries: DLQEntryQuerySet, *, is_permanent: bool) -> None:
+def hold_in_ledger(entries: DLQEntryQuerySet, found: Sequence[Share], *, is_permanent: bool) -> None:
     """A discarded row stays away even where its failure was transient: the ledger's hold on that content becomes permanent.
 
-    Reopening gives the hold its transient nature back. Permanent failures are held permanently anyway.
+    Reopening gives the hold its transient nature back. Permanent failures are held permanently anyway. ``found``: the shares of
+    these entries.
     """
-    transient = entries.order_by().filter(is_permanent=False)
-    for sync_id in transient.values_list("sync_id", flat=True).distinct():
-        of_sync = transient.filter(sync_id=sync_id)
+    for sync_id in sorted({one.sync_id for one in found if one.transient}):
+        of_sync = entries.order_by().filter(is_permanent=False, sync_id=sync_id)
         same = of_sync.filter(row_key=OuterRef("row_key"), content_hash=OuterRef("held_hash"))
         DeliveredRow.objects.filter(Exists(same), sync_id=sync_id, row_key__in=of_sync.values("row_key")).update(
             is_hold_permanent=is_permanent

@@ -124,5 +124,6 @@ def _book(among: DLQEntryQuerySet, status: EntryStatus, kind: EventKind, *, take
     is_closing = status == EntryStatus.DISCARDED
     moved = among.filter(updated_at=at, status=status)
     moves.check_events(moves.write_events(moved, kind=kind, act=act, at=at), taken)
-    moves.shift_open_counts(moved, sign=-1 if is_closing else 1)
-    moves.hold_in_ledger(moved, is_permanent=is_closing)
+    found = moves.shares(moved)
+    moves.add_to_open_counts(found, sign=-1 if is_closing else 1)
+    moves.hold_in_ledger(moved, found, is_permanent=is_closing)

@@ -27,7 +27,7 @@ def set_up(point: str, number: int) -> None:
         "after_freeze": (members, "freeze", after(count)),
         "entries_moved": (moves, "lock_groups", after(count)),
         "events_written": (moves, "write_events", after(count)),
-        "counters_shifted": (moves, "shift_open_counts", after(count)),
+        "counters_shifted": (moves, "add_to_open_counts", after(count)),
         "items_marked": (acting, "_mark_done", after(count)),
         "after_slice": (acting, "act", after(count)),
         "in_finish": (ending, "finish", after(count)),

@@ -62,7 +62,8 @@ def _step(claim: Claim) -> bool:
 
 
 def _next(claim: Claim, operation: BulkOperation) -> bool:
-    if BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.SENT).exists():
+    is_reprocess = operation.kind == OperationKind.REPROCESS
+    if is_reprocess and BulkItem.objects.filter(operation=operation, outcome=ItemOutcome.SENT).exists():
         return waves.come_back(claim, operation)
     if operation.ends_as:
         return ending.drain(claim, operation.ends_as)
@@ -70,7 +71,7 @@ def _next(claim: Claim, operation: BulkOperation) -> bool:
         return False
     if not operation.is_frozen:
         return members.freeze(claim)
-    if operation.kind == OperationKind.REPROCESS:
+    if is_reprocess:
         return waves.send(claim)
     if operation.kind == OperationKind.CHECK:
         return checking.check(claim)
