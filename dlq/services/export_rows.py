@@ -18,7 +18,7 @@ from dlq.services.export_plan import JSON_COLUMNS, PATHS_MAX, TEXT_COLUMNS, Plan
 
 FETCH = 2_000  # entries a query, at most
 _FIRST = 100
-_BYTES = 8_000_000  # of JSON text a query should bring: entries may be a megabyte each
+_BYTES = 4_000_000  # of JSON text a query should bring: entries may be a megabyte each
 _REMEMBERED = 10_000
 
 Row = list[Any]

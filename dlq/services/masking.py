@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.conf import settings
 from dlq.services import documents, masking_texts
 from dlq.services.documents import Document
 from dlq.services.masking_rules import HIDDEN, Names, is_secret, shape
-from dlq.services.masking_texts import TEXT_CAP, VALUES_CAP, Pairs, mask_text, mask_texts, without_emails
+from dlq.services.masking_texts import TEXT_CAP, VALUES_CAP, Pairs, Present, mask_text, mask_texts, without_emails
 
 __all__ = ["DOCUMENTS", "Masker", "Pairs", "mask_entry", "mask_text", "masker"]
 
@@ -65,14 +66,11 @@ class Masker:
         is hidden anyhow; it takes in what is found.
         """
         pairs = {} if pairs is None else pairs
-        found: dict[str, Document | None] = {}
-        for name in documents:
-            if name in texts:
-                found[name] = self._hidden(texts[name], pairs)
-        plain = {name: self._members(text) for name, text in texts.items() if name not in found}
-        for document in found.values():
-            if document is not None and pairs:
-                self._replace_in(document, pairs)
+        walked = {name: self._walked(texts[name], pairs) for name in documents if name in texts}
+        plain = {name: self._members(text) for name, text in texts.items() if name not in walked}
+        if pairs:
+            _hide_again([one for one in walked.values() if one is not None], pairs)
+        found = {name: None if one is None else one.finished() for name, one in walked.items()}
         return mask_texts(plain, pairs), found
 
     def _members(self, text: str) -> str:
@@ -87,29 +85,31 @@ class Masker:
         value = found["value"].strip('"')
         return f'{found["start"]}"{HIDDEN if is_secret(found["name"]) else shape(value)}"' if value else found[0]
 
-    def _hidden(self, text: str, pairs: Pairs) -> Document | None:
+    def _walked(self, text: str, pairs: Pairs) -> _Walked | None:
         if not text:
             return None
         document = documents.parse(text)
         if document is None:
-            return Document(f"{HIDDEN} ({len(text):,} characters that cannot be read as JSON)", True)
-        top = {"": document.value}  # so that a document that is one bare value is looked at as well
-        self._walk(top, pairs)
-        document.value = top[""]
-        return document
+            document = Document(f"{HIDDEN} ({len(text):,} characters that cannot be read as JSON)", True)
+            return _Walked(document, {"": document.value})
+        walked = _Walked(document, {"": document.value})  # so that a document that is one bare value is looked at as well
+        self._walk(walked, pairs)
+        return walked
 
-    def _walk(self, top: dict[str, Any], pairs: Pairs) -> None:
-        """Hide in place, without recursion; gather what was hidden."""
+    def _walk(self, walked: _Walked, pairs: Pairs) -> None:
+        """Hide in place, without recursion; gather what was hidden, and where values stand that were not."""
         hides = self.names.hides
-        waiting: list[tuple[Any, str, bool]] = [(top, "", False)]
+        waiting: list[tuple[Any, str, bool]] = [(walked.top, "", False)]
         while waiting:
             container, name, is_hidden = waiting.pop()
             if type(container) is list:
                 for index, value in enumerate(container):
                     if type(value) is dict or type(value) is list:
                         waiting.append((value, name, is_hidden))
+                    elif is_hidden:
+                        _hide(container, index, value, name, pairs)
                     else:
-                        self._visit(container, index, value, name, is_hidden, pairs)
+                        walked.leave(container, index, value)
                 continue
             label = _label(container)
             hides_value = bool(label) and hides(label, name)
@@ -120,43 +120,62 @@ class Masker:
                 is_mine = is_hidden or hides(key, name) or (hides_value and key.lower() == "value")
                 if type(value) is dict or type(value) is list:
                     waiting.append((value, label if hides_value else key, is_mine))
-                elif is_mine or type(value) is str:
-                    self._visit(container, key, value, label if hides_value else key, is_mine, pairs)
+                elif is_mine:
+                    _hide(container, key, value, label if hides_value else key, pairs)
+                else:
+                    walked.leave(container, key, value)
 
-    def _visit(self, container: Any, place: Any, value: Any, name: str, is_hidden: bool, pairs: Pairs) -> None:
-        if is_hidden:
-            if value is not None and value is not True and value is not False and value != "":
-                text = documents.cell(value)
-                pairs[text] = container[place] = HIDDEN if is_secret(name) else pairs.get(text) or shape(text)
-        elif type(value) is str and ("@" in value or "%40" in value):
-            container[place] = without_emails(value)
 
-    def _replace_in(self, document: Document, pairs: Pairs) -> None:
-        """The hidden values again under other names, in one document."""
-        is_many = len(pairs) > VALUES_CAP  # then only values that are equal as a whole
-        lowered = document.text().lower()
-        found = [] if is_many else masking_texts.present(pairs, lowered)
-        known = {} if is_many else masking_texts.compact(pairs)
-        if not is_many and not found and not any(digits in lowered for digits in known):
-            return
+def _hide(container: Any, place: Any, value: Any, name: str, pairs: Pairs) -> None:
+    if value is not None and value is not True and value is not False and value != "":
+        text = documents.cell(value)
+        pairs[text] = container[place] = HIDDEN if is_secret(name) else pairs.get(text) or shape(text)
+
+
+@dataclass(slots=True)
+class _Walked:
+    """A document whose hidden fields are masked. ``texts``, ``numbers``: (container, place, value) of all the others."""
+
+    document: Document
+    top: dict[str, Any]
+    texts: list[tuple[Any, Any, str]] = field(default_factory=list)
+    numbers: list[tuple[Any, Any, Any]] = field(default_factory=list)
+
+    def leave(self, container: Any, place: Any, value: Any) -> None:
+        if type(value) is str:
+            if "@" in value or "%40" in value:
+                value = container[place] = without_emails(value)
+            if value:
+                self.texts.append((container, place, value))
+        elif value is not None and value is not True and value is not False:
+            self.numbers.append((container, place, value))
+
+    def finished(self) -> Document:
+        self.document.value = self.top[""]
+        return self.document
+
+
+def _hide_again(walked: Sequence[_Walked], pairs: Pairs) -> None:
+    """The hidden values where they stand under other names."""
+    is_many = len(pairs) > VALUES_CAP  # then only values that are equal as a whole
+    found: Present = []
+    if not is_many:
+        found = masking_texts.present(pairs, "\0".join([text for one in walked for _c, _p, text in one.texts]).lower())
+    if found or is_many:
         equal = {value.lower(): mask for value, mask in pairs.items()}
-        waiting: list[Any] = [top := {"": document.value}]
-        while waiting:
-            container = waiting.pop()
-            for place, value in container.items() if isinstance(container, dict) else enumerate(container):
-                if isinstance(value, (dict, list)):
-                    waiting.append(value)
-                elif type(value) is str:
-                    if value:
-                        container[place] = equal.get(value.lower()) or (
-                            masking_texts.replaced(value, found) if found else value
-                        )
-                elif value is not None and not isinstance(value, bool):
-                    text = documents.cell(value)
-                    mask = pairs.get(text) or (masking_texts.number(text, known) if len(text) >= 7 else text)
-                    if mask != text:
-                        container[place] = mask
-        document.value = top[""]
+        for one in walked:
+            for container, place, text in one.texts:
+                mask = equal.get(text.lower())
+                container[place] = mask or (masking_texts.replaced(text, found) if found else text)
+    known = {} if is_many else masking_texts.compact(pairs)
+    for one in walked:
+        for container, place, value in one.numbers:
+            text = documents.cell(value)
+            mask = pairs.get(text)
+            if mask is None and known and len(text) >= 7:
+                mask = masking_texts.number(text, known)
+            if mask is not None and mask != text:
+                container[place] = mask
 
 
 def mask_entry(texts: Mapping[str, str], *, using: Masker | None = None) -> dict[str, str]:
