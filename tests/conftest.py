@@ -15,14 +15,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("postgres") and not os.environ.get(postgres.ENV):
             item.add_marker(pytest.mark.skip(reason="no PostgreSQL server found"))
-    if os.environ.get("REDRIVE_TEST_DB") == "postgresql" and len(items) > MANY:
-        left_out = [item for item in items if not _touches_the_database(item)]
+    if len(items) > MANY:
+        vendor = os.environ.get("REDRIVE_TEST_DB") or "sqlite"
+        left_out = [item for item in items if not _belongs(item, vendor)]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _touches_the_database(item)]
+        items[:] = [item for item in items if _belongs(item, vendor)]
 
 
 MANY = 500  # a few named tests always run
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "admin_client", "django_db_setup"}
+
+
+def _belongs(item: pytest.Item, vendor: str) -> bool:
+    once = item.get_closest_marker("once")
+    if once is not None and os.environ.get(postgres.ENV):
+        return bool(once.args[0] == vendor)
+    return vendor != "postgresql" or _touches_the_database(item)
 
 
 def _touches_the_database(item: pytest.Item) -> bool:

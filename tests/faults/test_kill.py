@@ -17,7 +17,7 @@ from syncs.engine.pipeline import MOST_AHEAD
 from tests.installation import Installation, until
 from tests.servers import Answer, Request, Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.once("postgresql"), pytest.mark.timeout(600)]
 
 KILLS = int(os.environ.get("REDRIVE_KILLS", "20"))
 SEED = int(os.environ.get("REDRIVE_SEED", "20261123"))

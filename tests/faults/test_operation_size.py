@@ -23,7 +23,12 @@ from tests.factories import World
 
 ROWS = int(os.environ.get("REDRIVE_BULK_ROWS", "5000"))  # docs/fault-report.md says what was seen at 50,000
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.timeout(900 if ROWS <= 10_000 else 7200)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.once("postgresql"),
+    pytest.mark.timeout(900 if ROWS <= 10_000 else 7200),
+]
 BAD = RowError(ErrorType.VALIDATION, "Property age is not valid", code="E1", field="age", http_status=422)
 
 

@@ -16,7 +16,7 @@ from tests import seeds
 from tests.security import walk
 from tests.syncs.admin_forms import errors, posted
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once("sqlite")]
 FOR_ANYBODY_SIGNED_IN = {"index", "login", "password_change", "password_change_done", "jsi18n"}
 WANT_A_QUERY = {"dlq_dlqentry_bulk", "dlq_dlqentry_beside", "dlq_errorgroup_rule"}
 NOT_THERE = {"", "view_on_site", "syncs_run_add", *WANT_A_QUERY}

@@ -19,7 +19,7 @@ from tests.security import role_world, walk
 from tests.security.role_world import OURS, THEIRS, Line
 from tests.security.walk import Route
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once("sqlite")]
 ROLES = tuple(roles.matrix().roles)
 VISITORS = (*ROLES, "nobody", "anonymous")
 OWN = tuple(role for role in ROLES if not roles.matrix().sees_all(role))
