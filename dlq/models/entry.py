@@ -104,7 +104,7 @@ class DLQEntry(models.Model):
             # List filtered by error type or response code, where the tally says that few match.
             models.Index(name="entry_cause", fields=["error_type", "http_status", "status", "sync"]),
             # List filtered by error code, where few match.
-            models.Index(name="entry_code", fields=["error_code", "status"]),
+            models.Index(name="entry_code", fields=["error_code"]),
             # List filtered by attempts, where few match; most entries have one.
             models.Index(name="entry_attempts", fields=["attempt_count"], condition=Q(attempt_count__gt=1)),
             # List filtered by what the last look into the warehouse found; most rows were never looked at.

@@ -12,8 +12,9 @@ from syncs.errors import RedriveError
 
 _CANCELLED = "57014"  # PostgreSQL: query_canceled
 # PostgreSQL's default (4) is for discs that turn: with it, two thousand of many rows are sought by reading the table from its
-# beginning. The list is looked at all day, and what it needs is in memory or on a solid-state disk.
-_RANDOM_PAGE_COST = 1.1
+# beginning. The list is looked at all day; what it needs is in memory or on a solid-state disk. Compiling a query costs more
+# than any of these takes.
+_PLANNING = "SET random_page_cost TO 1.1; SET jit TO off"
 _INSTRUCTIONS = 10_000  # of SQLite's virtual machine between two looks at the clock; about 0.1 ms
 
 
@@ -38,7 +39,7 @@ def _postgresql(seconds: float) -> Iterator[None]:
         yield
         return
     with connection.cursor() as cursor:
-        cursor.execute(f"SET statement_timeout TO {round(seconds * 1000)}; SET random_page_cost TO {_RANDOM_PAGE_COST}")
+        cursor.execute(f"SET statement_timeout TO {round(seconds * 1000)}; {_PLANNING}")
     try:
         yield
     except OperationalError as error:
@@ -48,7 +49,7 @@ def _postgresql(seconds: float) -> Iterator[None]:
     finally:
         if connection.connection is not None and not connection.connection.closed:
             with connection.cursor() as cursor:
-                cursor.execute("RESET statement_timeout; RESET random_page_cost")
+                cursor.execute("RESET statement_timeout; RESET random_page_cost; RESET jit")
 
 
 def _sqlite(seconds: float) -> Iterator[None]:

@@ -148,6 +148,13 @@ class EntryFilter:
         return self.is_tallied and not self.error_types and not self.codes and (is_status_alone or is_one_of_each)
 
     @property
+    def is_in_small_order(self) -> bool:
+        """An index holds them newest first among those of one sync or group, and they are not few of these."""
+        scope = self.scope()
+        is_of_one = self.group_id is not None or (scope is not None and len(scope) == 1)
+        return is_of_one and len(self.statuses) == 1 and not self.text
+
+    @property
     def hints(self) -> tuple[str, ...]:
         """What a settled text search has left out, and the way to include it."""
         said = []

@@ -155,7 +155,8 @@ def _way(chosen: DLQEntryQuerySet | EntryFilter, facets: Facets | None, *, is_se
     estimate = _estimate(parts)
     # Keys often count up, so their beginnings stand for a time: a walk would start at the wrong end.
     few = _SORTED_TEXT if found and found.text else _SORTED
-    is_sorted = (estimate is not None and estimate <= few) != is_second
+    is_near = found is not None and found.is_in_small_order
+    is_sorted = (estimate is not None and estimate <= few and not is_near) != is_second
     if found and not is_sorted:
         parts = found.parts(is_walk=True)
     return _Way(parts, COUNT_CAP, is_capped=True, is_sorted=is_sorted, estimate=estimate)
@@ -184,7 +185,9 @@ def _first(parts: Sequence[DLQEntryQuerySet], count: int) -> list[DLQEntry]:
     rows: list[DLQEntry] = []
     for part in parts:
         if len(rows) < count:
-            rows += part.for_list()[: count - len(rows)]
+            # The inner query sorts ids alone; texts are fetched for the page, not for all that match.
+            ids = part.values("pk")[: count - len(rows)]
+            rows += DLQEntry.objects.filter(pk__in=ids).for_list().order_by(*part.query.order_by)
     return rows
 
 
