@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
+from syncs.admin import acts
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import Team
 from syncs.services import access
@@ -38,3 +39,7 @@ class TeamAdmin(ConsoleAdmin):
     @admin.display(description="Syncs")
     def sync_number(self, team: Any) -> int:
         return int(team.sync_count)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        acts.demand(self.has_view_permission(request))  # before it is looked for: a redirect would say that it is not there
+        return super().history_view(request, object_id, extra_context)

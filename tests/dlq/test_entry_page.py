@@ -235,7 +235,9 @@ def test_the_edit_page_needs_its_right() -> None:
     viewer = client_of("view_dlqentry", "resend_dlqentry")
     assert viewer.get(url(entry, "edit")).status_code == 403
     assert viewer.post(url(entry, "edit"), {"payload": "{}"}).status_code == 403
-    assert client_of("view_dlqentry", "edit_dlqentry").get(url(entry, "edit")).status_code == 200
+    # What it corrects is masked, so the right to see values is needed as well.
+    assert client_of("view_dlqentry", "edit_dlqentry").get(url(entry, "edit")).status_code == 403
+    assert client_of("view_dlqentry", "edit_dlqentry", "reveal_dlqentry").get(url(entry, "edit")).status_code == 200
 
 
 @pytest.mark.django_db
