@@ -29,7 +29,12 @@ from tests.faults.processes import environment
 from tests.installation import ROOT, Installation, until
 from tests.syncs.objects import make_sync
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.once("postgresql"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.once("postgresql"),
+    pytest.mark.timeout(600),
+]
 
 KILLS = int(os.environ.get("REDRIVE_KILLS", "10"))
 SEED = int(os.environ.get("REDRIVE_SEED", "20261123"))
