@@ -40,11 +40,11 @@ def read(entries: DLQEntryQuerySet, names: Sequence[str], *, note: Note | None =
         rows = [list(row[1:]) for row in found]
         for index, related in lookups.items():
             related.fill(rows, index)
-        yield rows
+        weight = max(1, sum(len(row[index]) for row in rows for index in heavy))
+        yield rows  # which the reader may change
         if len(found) < size:
             return
-        weight = max(1, sum(len(row[index]) for row in rows for index in heavy))
-        size = max(1, min(FETCH, size * 4, len(rows) * _BYTES // weight))
+        size = max(1, min(FETCH, size * 4, len(found) * _BYTES // weight))
 
 
 class _Related:

@@ -179,6 +179,21 @@ def test_flat_header_holds_the_fields_of_every_row(ana: User) -> None:
     assert b'"payload.a":1.50' in content(made)
 
 
+@pytest.mark.parametrize("format", ["csv", "xlsx", "json", "jsonl"])
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_masked_slices_hold_entries_of_every_kind(
+    format: str, is_flat: bool, ana: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlq.services.export_rows._FIRST", 1)
+    run = make_run(make_sync())
+    for payload in ("", "{}", "[]", "null", '"text"', "5", "no json", '{"email": "a@b.de"}', '{"deep": {"x": null}}', "") * 3:
+        make_entry(run, payload=payload, source_row=payload)
+    made = queued(ana, format=format, is_flat=is_flat)
+    assert exports.work(made.pk), Export.objects.get().message
+    made.refresh_from_db()
+    assert made.row_count == 30
+
+
 def test_flat_header_is_capped_and_the_rest_is_kept(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlq.services.export_rows.PATHS_MAX", 3)
     run = make_run(make_sync())
