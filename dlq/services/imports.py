@@ -121,7 +121,10 @@ class _Reader:
         self._check_key(line, entry)
         texts = {"payload": entry.payload, "source_row": entry.source_row}
         if not entry.payload:
-            raise LineRefusedError(edits.NOTHING_SENT, field=WHOLE)
+            if any(text for name, text in line.cells.items() if name == WHOLE or name.startswith(PREFIX)):
+                raise LineRefusedError(edits.NOTHING_SENT, field=WHOLE)
+            self._proposal.unchanged_count += 1
+            return
         asked = import_values.corrected(texts, line.cells, self._masker)
         if asked is None:
             self._proposal.unchanged_count += 1

@@ -218,6 +218,15 @@ def test_entry_that_is_closed_overtaken_or_doubled_is_refused(eve: User) -> None
     assert len(proposal.corrections) == 1
 
 
+def test_entry_of_which_nothing_was_sent_is_refused_only_when_something_is_written(eve: User) -> None:
+    entry()
+    entry("")
+    untouched = look(exported(), eve)
+    assert (untouched.refused, untouched.unchanged_count) == ([], 2)
+    proposal = look(edited(exported(), lambda row: row.update({"payload.note": "new"})), eve)
+    assert [(one.number, "Nothing was sent" in one.reason) for one in proposal.refused] == [(3, True)]
+
+
 def test_rows_of_other_teams_are_not_there(eve: User) -> None:
     found = entry()
     found.sync.team = Team.objects.create(name="theirs")
