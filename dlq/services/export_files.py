@@ -71,11 +71,11 @@ def remove_parts(export_id: int) -> None:
 
 
 def remove_orphans() -> None:
-    """Parts that a killed worker left and that no later attempt has cleared away."""
+    """Parts that a killed worker left and no later attempt has cleared away, and imports that nobody confirmed."""
     place = Path(settings.RETL["EXPORT_DIR"])
     if not place.is_dir():
         return
-    for path in place.glob("export-*.part"):
+    for path in (*place.glob("export-*.part"), *place.glob("import-*")):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _ORPHAN_SECONDS:
                 path.unlink(missing_ok=True)

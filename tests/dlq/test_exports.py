@@ -307,9 +307,9 @@ def test_tick_takes_away_files_whose_time_is_over(ana: User, folder: Path) -> No
     exports.look_after()
     assert len(list(folder.iterdir())) == 1
     Export.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    orphan = folder / "export-999-1.part"
-    orphan.touch()
-    os.utime(orphan, (0, 0))
+    for name in ("export-999-1.part", "import-abc"):
+        (folder / name).touch()
+        os.utime(folder / name, (0, 0))
     exports.look_after()
     made.refresh_from_db()
     assert made.status == ExportStatus.EXPIRED
