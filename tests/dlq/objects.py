@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib.auth.models import Permission, User
 from django.db.models import F
+from django.test import Client
 from django.utils import timezone
 
 from dlq.choices import LIVE, EntryStatus
@@ -102,3 +103,14 @@ def make_user(*permissions: str, name: str | None = None) -> User:
     user = User.objects.create_user(name or f"user{next(_numbers)}", password="secret", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="dlq", codename__in=permissions))
     return user
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def client_of(*permissions: str) -> Client:
+    """Of a new staff user with these permissions of the DLQ."""
+    return logged_in(make_user(*permissions))

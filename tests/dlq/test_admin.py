@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -19,7 +18,7 @@ from dlq.models import DLQEntry, DLQEvent
 from dlq.services import sight
 from syncs.choices import FieldType
 from syncs.models import FieldMapping, Run, Step
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import client_of, make_entries, make_entry, make_group, make_run
 from tests.syncs.objects import make_sync
 
 pytestmark = pytest.mark.django_db
@@ -33,18 +32,6 @@ HOSTILE = [
     "{% csrf_token %}{{ request }}",
     "' onmouseover='alert(1)",
 ]
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-def client_of(*permissions: str) -> Client:
-    client = Client()
-    client.force_login(make_user(*permissions))
-    return client
 
 
 def change_url(entry: DLQEntry) -> str:

@@ -27,12 +27,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/dlq/dlqentry/"
 
 
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
 def ask(client: Client, kind: str, filter: str = "status=open", *ticked: int) -> Any:
     chosen: dict[str, Any] = {"entry": list(ticked)} if ticked else {"across": "1"}
     return client.post(f"{LIST}bulk/", {"act": kind, "filter": filter, **chosen})

@@ -25,24 +25,12 @@ from syncs.models import FieldMapping, Run, Step, Sync
 from syncs.models.team import Team
 from syncs.records import Operation, RowError
 from syncs.services import versions
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import client_of, make_entries, make_entry, make_group, make_run, make_user
 from tests.factories import World
 from tests.syncs.objects import make_sync
 
 BAD = RowError(ErrorType.VALIDATION, "Property age is not valid", code="E1", field="age", http_status=422)
 EVERYTHING = tuple(f"{word}_dlqentry" for word in ("view", "reprocess", "resend", "edit", "discard", "annotate", "export"))
-
-
-@pytest.fixture
-def root(client: Client, db: None) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-def client_of(*permissions: str) -> Client:
-    client = Client()
-    client.force_login(make_user(*permissions))
-    return client
 
 
 def url(entry: DLQEntry, name: str = "change") -> str:

@@ -69,12 +69,6 @@ THROUGH_AN_ADDRESS = [
 ]
 
 
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
 @pytest.mark.parametrize(("name", "values"), THROUGH_AN_ADDRESS, ids=lambda value: ascii(value)[:40])
 def test_list_answers_400_and_shows_no_row(root: Client, name: str, values: list[str]) -> None:
     entry = make_entry(row_key="must-not-be-shown")

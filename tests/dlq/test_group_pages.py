@@ -20,7 +20,7 @@ from dlq.services import group_acts
 from dlq.services.moves import ActRefusedError
 from syncs.models import Sync, Team
 from tests.dlq.group_world import group_of, rejected, store
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import client_of, make_entries, make_entry, make_group, make_run, make_user
 from tests.syncs.objects import make_sync
 
 pytestmark = pytest.mark.django_db
@@ -33,18 +33,6 @@ HOSTILE = [
     "{% csrf_token %}{{ request }}",
     "' onmouseover='alert(1)",
 ]
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-def client_of(*permissions: str) -> Client:
-    client = Client()
-    client.force_login(make_user(*permissions))
-    return client
 
 
 def page_url(group: ErrorGroup) -> str:

@@ -15,22 +15,11 @@ from syncs.errors import ErrorType
 from syncs.models import DeliveredRow, Run, Sync
 from tests.dlq.group_world import assert_counters_agree, deliver, group_of, rejected, store
 from tests.dlq.objects import make_run
-from tests.syncs.objects import make_sync
 
 pytestmark = pytest.mark.django_db
 
 BAD_MAIL = "'{}' is not a valid email address"
 TOO_LONG = "The text is too long: {} characters"
-
-
-@pytest.fixture
-def sync() -> Sync:
-    return make_sync()
-
-
-@pytest.fixture
-def run(sync: Sync) -> Run:
-    return make_run(sync)
 
 
 def failed_count(group: ErrorGroup) -> int:

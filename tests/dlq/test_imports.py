@@ -26,7 +26,7 @@ from dlq.services.export_plan import ExportFormat, Plan, all_columns
 from dlq.services.imports import Proposal
 from dlq.services.moves import ActRefusedError
 from syncs.models import DeliveredRow, FieldMapping, Team
-from tests.dlq.objects import make_entry, make_group, make_run, make_user
+from tests.dlq.objects import logged_in, make_entry, make_group, make_run, make_user
 from tests.syncs.objects import make_sync
 
 MAY = ("view_dlqentry", "edit_dlqentry", "reprocess_dlqentry", "view_bulkoperation")
@@ -335,19 +335,13 @@ def test_queries_of_an_import_do_not_grow_with_lines(eve: User, django_assert_ma
 # --- Pages
 
 
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
 def upload(client: Client, raw: bytes, name: str = "fixed.csv") -> Any:
     return client.post(reverse("admin:dlq_dlqentry_import"), {"file": SimpleUploadedFile(name, raw)})
 
 
 def test_journey_from_file_to_reprocess(eve: User, folder: Path) -> None:
     found = [entry() for _ in range(2)]
-    client = client_of(eve)
+    client = logged_in(eve)
     assert "Import corrections" in client.get(reverse("admin:dlq_dlqentry_import")).content.decode()
     page = upload(
         client, edited(exported(), lambda row: row.update({"payload.note": "<b>fixed</b>", "payload.email": "new@x.de"}))
@@ -379,7 +373,7 @@ def test_journey_from_file_to_reprocess(eve: User, folder: Path) -> None:
 
 def test_page_shows_the_difference_anew_when_entries_changed(eve: User) -> None:
     found = [entry() for _ in range(2)]
-    client = client_of(eve)
+    client = logged_in(eve)
     page = upload(client, edited(exported(), lambda row: row.update({"payload.note": "fixed"})))
     DLQEntry.objects.filter(pk=found[0].pk).update(last_failed_at=timezone.now())
     again = client.post(reverse("admin:dlq_dlqentry_import"), {"token": page.context["token"], "reason": "r"})
@@ -393,7 +387,7 @@ def test_page_shows_the_difference_anew_when_entries_changed(eve: User) -> None:
 def test_token_is_its_owners_and_lasts_an_hour(eve: User, folder: Path) -> None:
     entry()
     raw = edited(exported(), lambda row: row.update({"payload.note": "fixed"}))
-    page = upload(client_of(eve), raw)
+    page = upload(logged_in(eve), raw)
     token = page.context["token"]
     with pytest.raises(ActRefusedError):
         import_keeping.load(token, by=make_user(*MAY))
@@ -409,14 +403,14 @@ def test_token_is_its_owners_and_lasts_an_hour(eve: User, folder: Path) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"junk", b"PK\x03\x04x"])
 def test_page_says_what_is_wrong_with_a_file(raw: bytes, eve: User) -> None:
-    client = client_of(eve)
+    client = logged_in(eve)
     assert upload(client, raw, "x.csv").status_code == 400
     assert client.post(reverse("admin:dlq_dlqentry_import")).status_code == 400
     assert client.post(reverse("admin:dlq_dlqentry_import"), {"token": "junk"}).status_code == 400
 
 
 def test_import_needs_the_permission_to_edit() -> None:
-    client = client_of(make_user("view_dlqentry", "export_dlqentry", "reprocess_dlqentry"))
+    client = logged_in(make_user("view_dlqentry", "export_dlqentry", "reprocess_dlqentry"))
     assert client.get(reverse("admin:dlq_dlqentry_import")).status_code == 403
     assert upload(client, b"id,payload\n").status_code == 403
 

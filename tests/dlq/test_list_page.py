@@ -23,7 +23,7 @@ from dlq.services.lines import lines
 from dlq.services.offers import Offers, offers, person
 from dlq.services.selection import EntryFilter
 from syncs.models import Sync, Team
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import client_of, make_entries, make_entry, make_group, make_run, make_user
 from tests.syncs.objects import make_connection, make_sync
 
 pytestmark = pytest.mark.django_db
@@ -40,12 +40,6 @@ def ana() -> User:
 @pytest.fixture
 def root(client: Client, ana: User) -> Client:
     client.force_login(ana)
-    return client
-
-
-def client_of(*permissions: str) -> Client:
-    client = Client()
-    client.force_login(make_user(*permissions))
     return client
 
 

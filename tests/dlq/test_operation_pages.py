@@ -24,7 +24,7 @@ from syncs.errors import ErrorType
 from syncs.models import FieldMapping, Run, Team
 from syncs.records import RowError
 from syncs.services import worker
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import client_of, make_entries, make_entry, make_group, make_run, make_user
 from tests.factories import World
 from tests.syncs.objects import make_sync
 
@@ -37,16 +37,8 @@ BAD = RowError(ErrorType.VALIDATION, "Property age is not valid", code="E1", fie
 HOSTILE = "<script>alert(1)</script>\u202e\x07"
 
 
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
-
-
-def client_of(*permissions: str) -> Client:
-    client = Client()
-    client.force_login(make_user("view_dlqentry", "view_bulkoperation", *permissions))
-    return client
+def worker_of(*permissions: str) -> Client:
+    return client_of("view_dlqentry", "view_bulkoperation", *permissions)
 
 
 def text_of(page: Any) -> str:
@@ -268,7 +260,7 @@ def test_a_confirmation_that_was_changed_or_is_another_s_is_refused(root: Client
     make_entry()
     page = ask(root, "discard")
     token = token_of(page)
-    other = client_of("discard_dlqentry", "reprocess_dlqentry")
+    other = worker_of("discard_dlqentry", "reprocess_dlqentry")
     tries = [
         (root, "discard", token[:-3] + "xyz"),
         (root, "reprocess", token),
@@ -373,7 +365,7 @@ def test_assigning_names_who_gets_them(root: Client) -> None:
 def test_each_act_needs_its_permission_at_every_step(kind: str, permission: str) -> None:
     make_entry(status="discarded" if kind == "reopen" else "open")
     query = "status=discarded" if kind == "reopen" else "status=open"
-    able, unable = client_of(f"{permission}_dlqentry"), client_of()
+    able, unable = worker_of(f"{permission}_dlqentry"), worker_of()
     token = token_of(ask(able, kind, query))
     assert unable.get(f"{BULK}?act={kind}&{query}").status_code == 403
     assert unable.post(BULK, {"act": kind, "filter": query, "across": "1"}).status_code == 403
@@ -393,7 +385,7 @@ def test_stored_and_corrected_payloads_need_their_own_permission() -> None:
     PayloadEdit.objects.create(
         entry=entry, before="{}", payload="{}", base_failed_at=entry.last_failed_at, state=EditState.READY, reason="x"
     )
-    support, operator = client_of("reprocess_dlqentry"), client_of("reprocess_dlqentry", "resend_dlqentry", "edit_dlqentry")
+    support, operator = worker_of("reprocess_dlqentry"), worker_of("reprocess_dlqentry", "resend_dlqentry", "edit_dlqentry")
     page = ask(support, "reprocess")
     assert set(re.findall(r'name="mode" value="(\w+)"', text_of(page))) == {"current"}
     for mode in ("stored", "payload", "edited"):
@@ -426,7 +418,7 @@ def test_another_team_sees_neither_the_operation_nor_its_members(root: Client) -
     team = Team.objects.create(name="Theirs")
     hidden, shared = make_run(make_sync(name="Secret sync", team=team)), make_run(make_sync(name="Shared sync"))
     make_entry(hidden, row_key="hidden-row")
-    support = client_of("discard_dlqentry")
+    support = worker_of("discard_dlqentry")
     only_theirs = made(post(root, ask(root, "discard", f"status=open&sync={hidden.sync_id}"), "discard", reason="x"))
     work_off(only_theirs)
     assert support.get(page_of(only_theirs)).status_code == 404
@@ -586,7 +578,7 @@ def test_progress_is_json_for_as_long_as_it_is_active(root: Client) -> None:
 def test_the_list_filters_and_refuses_what_it_cannot_read(root: Client) -> None:
     entry = make_entry()
     operation = made(post(root, ask(root, "discard"), "discard", reason="the reason"))
-    other = client_of("annotate_dlqentry")
+    other = worker_of("annotate_dlqentry")
     made(post(other, ask(other, "assign"), "assign", owner="none"))
     assert entry.pk
 
@@ -647,7 +639,7 @@ def test_pages_take_a_dozen_queries_at_most(root: Client, tmp_path: Path, django
     with django_assert_max_num_queries(6):
         root.get(OPERATIONS)
     Team.objects.create(name="Others").syncs.add(make_sync())
-    support = client_of("reprocess_dlqentry")
+    support = worker_of("reprocess_dlqentry")
     for address in (page_of(operation), f"{OPERATIONS}{operation.pk}/progress/", OPERATIONS):
         with django_assert_max_num_queries(12):
             assert support.get(address).status_code == 200

@@ -23,7 +23,6 @@ from syncs.errors import ErrorType
 from syncs.models import DeliveredRow, Run, Sync
 from syncs.records import Batch, RowError, Signal
 from syncs.services import execution, runs, schedules, worker
-from tests.dlq.objects import make_user
 from tests.factories import World
 from tests.fakes import no_answer
 
@@ -31,11 +30,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 BAD = RowError(ErrorType.VALIDATION, "Property age is not valid", code="E1", field="age", http_status=422)
 OTHER = RowError(ErrorType.FIELD_PERMISSION, "Property age may not be written", code="E2", field="age", http_status=403)
-
-
-@pytest.fixture
-def ana() -> User:
-    return make_user("view_dlqentry", name="ana")
 
 
 def broken_world(folder: Path, count: int, **sync: object) -> World:

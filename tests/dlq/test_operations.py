@@ -17,23 +17,12 @@ from dlq.services.moves import ActRefusedError
 from dlq.services.operations import acting, members, ownership
 from dlq.services.snapshots import BulkKind, Snapshot
 from syncs.models import Run
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
-from tests.syncs.objects import make_sync
+from tests.dlq.objects import make_entries, make_entry, make_group, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OPEN = EntryFilter()
 ANY = EntryFilter(statuses=())
-
-
-@pytest.fixture
-def ana() -> User:
-    return make_user("view_dlqentry", name="ana")
-
-
-@pytest.fixture
-def run() -> Run:
-    return make_run(make_sync())
 
 
 def confirm(kind: BulkKind, by: User, found: EntryFilter = OPEN, ids: tuple[int, ...] | None = None) -> Snapshot:

@@ -21,18 +21,13 @@ from syncs.choices import ConnectionRole, FieldType, RunStatus
 from syncs.errors import ErrorType
 from syncs.models import FieldMapping, Run, Sync, Team
 from syncs.records import RowError
-from tests.dlq.objects import make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import make_entries, make_entry, make_group, make_run
 from tests.factories import World
 from tests.syncs.objects import make_connection, make_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BAD = RowError(ErrorType.VALIDATION, "Property age is not valid", code="E1", field="age", http_status=422)
-
-
-@pytest.fixture
-def ana() -> User:
-    return make_user("view_dlqentry", name="ana")
 
 
 def broken_world(folder: Path, count: int) -> World:

@@ -23,7 +23,7 @@ from dlq.services.sight import Sight
 from syncs.errors import ErrorType
 from syncs.models import FieldMapping, Step
 from syncs.records import RowError
-from tests.dlq.objects import make_entry, make_run, make_user
+from tests.dlq.objects import client_of, make_entry, make_run
 from tests.factories import World
 from tests.syncs.objects import make_sync
 
@@ -32,12 +32,6 @@ SECRETS = (PHONE, OLD_PHONE, EMAIL, NAME, "5550123", "9988776", "bo.berg")
 PAYLOAD = {"id": 7, "phone": PHONE, "contact": {"email": EMAIL, "full_name": NAME}, "plan": "gold"}
 ROW = {"id": 7, "phone": PHONE, "email": EMAIL, "full_name": NAME, "plan": "gold"}
 READ = ("view_dlqentry", "view_errorgroup")
-
-
-def client_of(*permissions: str) -> Client:
-    client = Client()
-    client.force_login(make_user(*permissions))
-    return client
 
 
 def url(entry: DLQEntry, name: str = "change", *args: Any) -> str:

@@ -32,16 +32,6 @@ PHONE = "Property 'phone' value 'p{}' is not valid"
 ODD = "Something else: {}"
 
 
-@pytest.fixture
-def sync() -> Sync:
-    return make_sync()
-
-
-@pytest.fixture
-def run(sync: Sync) -> Run:
-    return make_run(sync)
-
-
 def split(group: ErrorGroup, pattern: str = "Property {value} value * is not valid", **values: Any) -> Draft:
     return Draft(RuleKind.SPLIT, group.sync_id, group.pk, pattern=pattern, title="by property", **values)
 
@@ -416,12 +406,6 @@ def act(sync: Sync, random_: random.Random, keys: list[str], messages: list[str]
 
 
 # --- the pages
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("root"))
-    return client
 
 
 def test_a_person_splits_a_group_looks_first_and_switches_it_off_again(root: Client, sync: Sync, run: Run) -> None:

@@ -27,11 +27,6 @@ VIEWS = f"{LIST}views/"
 
 
 @pytest.fixture
-def ana() -> User:
-    return make_user("view_dlqentry", name="ana")
-
-
-@pytest.fixture
 def bo() -> User:
     return make_user("view_dlqentry", "add_savedview", name="bo")
 
