@@ -14,6 +14,7 @@ from dlq.choices import RowState
 from dlq.models import DLQEntry
 from dlq.services.live import Live
 from dlq.services.masking_rules import HIDDEN
+from dlq.services.payloads import leaves
 
 MAX_FIELDS = 400
 Line = Mapping[str, Any]  # of a mapping, as a version's snapshot holds it
@@ -122,7 +123,7 @@ class _Side:
     """One moment: the payload by path, the row by column, the mapping between them."""
 
     def __init__(self, payload: str, row: str, lines: Sequence[Line]) -> None:
-        self.sent = dict(_flat(_object(payload)))
+        self.sent = {path: as_text(value) for path, value in leaves(_object(payload))}
         self.read = {name: as_text(value) for name, value in _object(row).items()}
         self.lines: dict[str, list[Line]] = defaultdict(list)
         for line in lines:
@@ -262,16 +263,6 @@ def _paths_of(name: str, sent: Mapping[str, str]) -> list[str]:
 def _object(text: str) -> dict[str, Any]:
     loaded = json.loads(text, parse_float=Decimal) if text else {}
     return loaded if isinstance(loaded, dict) else {"": loaded}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested dicts as dotted paths; lists stay whole."""
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{path}.")
-        else:
-            yield path, as_text(value)
 
 
 def as_text(value: Any) -> str:

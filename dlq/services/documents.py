@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from syncs.engine.strict_json import refuse_constant
+
 MAX_DEPTH = 20  # objects nested deeper stay JSON in their cell
 _NAMES = {True: "true", False: "false", None: "null"}
 
@@ -44,13 +46,9 @@ def parse(text: str) -> Document | None:
     except (ValueError, TypeError, RecursionError):  # not JSON, lone surrogates, numbers beyond 64 bits, too deep
         pass
     try:
-        return Document(json.loads(text, parse_float=Literal, parse_int=Literal, parse_constant=_no_constant), False)
+        return Document(json.loads(text, parse_float=Literal, parse_int=Literal, parse_constant=refuse_constant), False)
     except (ValueError, RecursionError):
         return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are not JSON
 
 
 def _dump(value: Any) -> str:

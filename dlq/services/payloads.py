@@ -12,6 +12,7 @@ from typing import Any
 from dlq.services.moves import ActRefusedError
 from syncs.engine.hashing import canonical_body
 from syncs.engine.paths import parse_path
+from syncs.engine.strict_json import DoubledNameError, NoJsonConstantError, strict_loads
 from syncs.engine.values import CoercionError, json_value, shown
 
 MAX_BYTES = 1_000_000  # of a payload as it is sent
@@ -41,11 +42,15 @@ def parsed(text: str) -> dict[str, Any]:
     if len(text) > MAX_TYPED:
         raise _refused(f"The payload has {len(text):,} characters; {MAX_TYPED:,} is the most.")
     try:
-        found = json.loads(text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_without_doubled)
+        found = strict_loads(text, parse_float=Decimal)
     except json.JSONDecodeError as problem:
         raise _refused(f"This is not JSON: {problem.msg} in line {problem.lineno}, column {problem.colno}.") from None
     except RecursionError:
         raise _refused("The payload is nested too deeply.") from None
+    except DoubledNameError as problem:
+        raise _refused(f"Field {shown(problem.name)} is there twice. Keep one of the two.") from None
+    except NoJsonConstantError as problem:
+        raise _refused(f"{problem.name} is not JSON. Write a number, or null.") from None
     except (ValueError, ArithmeticError) as problem:  # a number of thousands of digits
         raise _refused(f"The payload holds a number that cannot be read: {problem}.") from None
     if not isinstance(found, dict):
@@ -94,7 +99,7 @@ def pretty(text: str) -> str:
 
 def diff(before: str, after: str) -> list[FieldDiff]:
     """What differs between two payloads (JSON texts), by dotted path, in the order of the paths; lists are compared whole."""
-    then, now = dict(_leaves(loaded(before))), dict(_leaves(loaded(after)))
+    then, now = ({path: _one_line(value) for path, value in leaves(loaded(text))} for text in (before, after))
     found = []
     for path in sorted({*then, *now}):
         old, new = then.get(path), now.get(path)
@@ -124,13 +129,15 @@ def _is_same(one: Any, other: Any) -> bool:
     return canonical_body(one) == canonical_body(other)
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted path, value) of everything that is no object with members of its own; lists stay whole. Paths are written as a
+    mapping names its destination fields, so dots within a name are not escaped (those of a table are: ``documents.leaves``)."""
     for name, value in values.items():
         path = f"{prefix}{name}"
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{path}.")
+            yield from leaves(value, f"{path}.")
         else:
-            yield path, _one_line(value)
+            yield path, value
 
 
 def _one_line(value: Any) -> str:
@@ -157,19 +164,6 @@ def _text(text: str) -> str:
     if quoted.isascii() or quoted.isprintable():
         return quoted
     return "".join(json.dumps(sign)[1:-1] if unicodedata.category(sign) in _HIDDEN else sign for sign in quoted)
-
-
-def _without_doubled(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _refused(f"Field {shown(name)} is there twice. Keep one of the two.")
-        found[name] = value
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise _refused(f"{name} is not JSON. Write a number, or null.")
 
 
 def _refused(sentence: str) -> ActRefusedError:

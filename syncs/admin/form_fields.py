@@ -7,6 +7,8 @@ from typing import Any
 
 from django import forms
 
+from syncs.engine.strict_json import strict_loads
+
 
 class LooseValueField(forms.CharField):
     """A JSON value written as people write it: ``5`` is a number, ``true`` a truth value, ``Berlin`` and ``"5"`` are texts.
@@ -59,7 +61,7 @@ class ObjectField(forms.CharField):
         if not text:
             return {} if not self.is_any else None
         try:
-            loaded = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
+            loaded = strict_loads(text)
         except json.JSONDecodeError as error:
             raise forms.ValidationError(
                 f"This is not valid JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}."
@@ -87,16 +89,3 @@ class ObjectField(forms.CharField):
 
     def run_validators(self, value: Any) -> None:
         return None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"The name “{name}” stands twice in one object.")
-        found[name] = value
-    return found
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON value.")
