@@ -5,7 +5,6 @@ Who may have which, how long they are kept, and what a person does to one. ``exp
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -90,10 +89,9 @@ def _checked(snapshot: Snapshot, format: str, columns: Sequence[str], *, is_flat
 
 
 def _create(snapshot: Snapshot, plan: Plan, *, by: User, reason: str, door: Door) -> Export:
-    digest = hashlib.sha256(snapshot.nonce.encode()).hexdigest()
     with transaction.atomic():
         made, is_new = Export.objects.get_or_create(
-            token_digest=digest,
+            token_digest=snapshot.digest,
             defaults={
                 "format": plan.format.value,
                 "columns": list(plan.columns),

@@ -60,7 +60,7 @@ def create(
         values |= _pace(mode or ReprocessMode.CURRENT, waves, rows_per_minute, halt_percent)
     elif mode or waves or rows_per_minute or halt_percent:
         raise ActRefusedError("Waves, pace and what is sent are chosen for a reprocess only.", field="mode")
-    return _once(hashlib.sha256(snapshot.nonce.encode()).hexdigest(), values)
+    return _once(snapshot.digest, values)
 
 
 def _kind(snapshot: Snapshot, by: User) -> OperationKind:
