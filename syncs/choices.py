@@ -125,13 +125,39 @@ class StepKind(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """``inflight``: intent is recorded, the answer is not. ``interrupted``: its worker died before the answer was recorded."""
+    """``inflight``: intent is recorded, the answer is not. ``confirming``: the destination took the batch in as a job, and is
+    still to be asked how that ended. ``interrupted``: its worker died before the answer was recorded."""
 
     INFLIGHT = "inflight"
+    CONFIRMING = "confirming"
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+
+
+STEP_OPEN = (StepStatus.INFLIGHT, StepStatus.CONFIRMING)  # how these ended is not recorded yet
+
+
+class SchemaOrigin(StrEnum):
+    """Who said which fields the object has: the destination, or a person."""
+
+    DISCOVERED = "discovered"
+    TYPED = "typed"
+
+
+class SchemaChangeKind(StrEnum):
+    FIELD_ADDED = "field_added"
+    REQUIRED_ADDED = "required_added"  # a new field that is required
+    FIELD_REMOVED = "field_removed"
+    BECAME_REQUIRED = "became_required"
+    BECAME_OPTIONAL = "became_optional"
+    TYPE_CHANGED = "type_changed"
+    LENGTH_CHANGED = "length_changed"
+    OPTIONS_CHANGED = "options_changed"
+    BECAME_READ_ONLY = "became_read_only"
+    BECAME_WRITABLE = "became_writable"
+    KEY_CHANGED = "key_changed"
 
 
 LABELS: dict[StrEnum, str] = {
@@ -155,4 +181,11 @@ LABELS: dict[StrEnum, str] = {
     OnMappingError.FAIL: "Fail the run",
     Trigger.API: "API",
     StepStatus.INFLIGHT: "In flight",
+    SchemaOrigin.TYPED: "Typed by hand",
+    SchemaChangeKind.REQUIRED_ADDED: "New required field",
+    SchemaChangeKind.FIELD_ADDED: "New field",
+    SchemaChangeKind.FIELD_REMOVED: "Removed field",
+    SchemaChangeKind.OPTIONS_CHANGED: "Allowed values changed",
+    SchemaChangeKind.BECAME_READ_ONLY: "May not be written any more",
+    SchemaChangeKind.BECAME_WRITABLE: "May be written now",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -89,7 +89,8 @@ class Signal(StrEnum):
 
     ``ok``: read the outcomes. ``refused``: all or nothing, no hint which record; halve. ``rate_limited``, ``unavailable`` (5xx,
     connect errors), ``unknown`` (lost answer): never halve at once, wait and send again. ``auth``, ``config``: the connection
-    or the sync is at fault, stop the run, dead-letter nothing.
+    or the sync is at fault, stop the run, dead-letter nothing. ``confirming``: the batch was taken in as a job; nothing is
+    known of any record yet.
     """
 
     OK = "ok"
@@ -99,6 +100,7 @@ class Signal(StrEnum):
     UNKNOWN = "unknown"
     AUTH = "auth"
     CONFIG = "config"
+    CONFIRMING = "confirming"
 
 
 @dataclass(slots=True, frozen=True)
@@ -111,6 +113,16 @@ class Exchange:
     excerpt: str = ""
     request: str = ""  # "POST https://host/path", secrets in the query masked
     bytes_sent: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """A batch that the destination works on by itself. ``id``: its own name for the job. ``data``: JSON of what else is needed
+    to ask for its end, at most a few hundred bytes, without secrets. ``started_at``: seconds since the epoch."""
+
+    id: str
+    started_at: float
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -128,7 +140,8 @@ class BatchResult:
     """Exactly one outcome for each record of the batch, in the batch's order; the engine checks the length.
 
     ``error`` explains a signal other than ``ok``. ``retry_after``: seconds the destination asked to wait.
-    ``suspects``: positions the refused batch's error text points at; the engine tries those alone first.
+    ``suspects``: positions the refused batch's error text points at; the engine tries those alone first. ``job``: with the
+    signal ``confirming``, and then ``outcomes`` is empty and ``retry_after`` says when asking is worth it.
     """
 
     outcomes: Sequence[RecordOutcome]
@@ -137,3 +150,4 @@ class BatchResult:
     retry_after: float | None = None
     exchange: Exchange = field(default_factory=Exchange)
     suspects: tuple[int, ...] = ()
+    job: Job | None = None

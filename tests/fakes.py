@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from syncs.choices import StepKind, StepStatus
-from syncs.destinations.base import Capabilities
+from syncs.destinations.base import Capabilities, WithoutJobs
 from syncs.engine.pipeline import Ending, Pipeline
 from syncs.engine.plan import Plan
 from syncs.engine.ports import Commit, Flag, LedgerRow, Rejected, Send, StepUpdate
@@ -170,7 +170,7 @@ class Free:
         return wanted, 0.0
 
 
-class FakeDestination:
+class FakeDestination(WithoutJobs):
     """Keeps what it accepted. ``behave(batch)`` may return a result instead; ``bad`` maps row keys to their error."""
 
     def __init__(

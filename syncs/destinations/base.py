@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from syncs.connectors import CheckReport
-from syncs.records import Batch, BatchResult, Operation
+from syncs.errors import ConfigError
+from syncs.records import Batch, BatchResult, Job, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Field:
     is_key: bool = False
     max_length: int | None = None
     options: tuple[str, ...] = ()
+    is_writable: bool = True
 
 
 class CredentialStore(Protocol):
@@ -79,4 +81,16 @@ class Destination(Protocol):
         """
         ...
 
+    def confirm(self, batch: Batch, job: Job) -> BatchResult:
+        """Ask once how a job of this batch ended: an outcome per record as ``write`` gives them, the signal ``confirming``
+        again while it works, or ``unknown`` when the job is not there any more. Only called with a job that ``write`` gave."""
+        ...
+
     def close(self) -> None: ...
+
+
+class WithoutJobs:
+    """Base of destinations that answer every call at once."""
+
+    def confirm(self, batch: Batch, job: Job) -> BatchResult:
+        raise ConfigError(f"The job {job.id} is none of this destination's: it answers at once.", field="destination")

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from syncs.connectors import CheckReport
-from syncs.destinations.base import Capabilities, Field
+from syncs.destinations.base import Capabilities, Field, WithoutJobs
 from syncs.destinations.database_errors import Fault, Verdict, clean, judge
 from syncs.destinations.database_table import TableInfo, TableMissingError, read_table
 from syncs.destinations.database_values import ValueMisfitError
@@ -42,7 +42,7 @@ def _stop(error_type: ErrorType, message: str, *, field: str = "", code: str = "
     return _StopError(Verdict(Fault.CONFIG, RowError(error_type, message, code=code, field=field)))
 
 
-class DatabaseDestination:
+class DatabaseDestination(WithoutJobs):
     """Safe for several threads: they share a pool of connections and one description of the table."""
 
     def __init__(

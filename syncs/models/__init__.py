@@ -1,7 +1,24 @@
+from syncs.models.audit import AuditEvent
 from syncs.models.connection import Connection, RateWindow
+from syncs.models.error_rule import ErrorRule
 from syncs.models.ledger import DeliveredRow
 from syncs.models.run import Run, Step
+from syncs.models.schema import SchemaChange, SchemaSnapshot
 from syncs.models.sync import FieldMapping, Sync, SyncVersion
 from syncs.models.team import Team
 
-__all__ = ["Connection", "DeliveredRow", "FieldMapping", "RateWindow", "Run", "Step", "Sync", "SyncVersion", "Team"]
+__all__ = [
+    "AuditEvent",
+    "Connection",
+    "DeliveredRow",
+    "ErrorRule",
+    "FieldMapping",
+    "RateWindow",
+    "Run",
+    "SchemaChange",
+    "SchemaSnapshot",
+    "Step",
+    "Sync",
+    "SyncVersion",
+    "Team",
+]

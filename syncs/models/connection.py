@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
 
 from syncs.choices import ConnectionRole, ConnectionState, labelled
@@ -20,6 +21,12 @@ class Connection(models.Model):
     state = models.CharField(max_length=12, choices=labelled(ConnectionState), default=ConnectionState.UNCHECKED)
     state_message = models.TextField(blank=True, default="")
     checked_at = models.DateTimeField(null=True, blank=True)
+    # OAuth: when a person logged in, who, and when what was given then ends (null: not known, or never).
+    authorized_at = models.DateTimeField(null=True, blank=True, editable=False)
+    authorized_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    credential_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -146,14 +146,14 @@ class Step(models.Model):
     accepted_count = models.PositiveIntegerField(default=0)
     dead_lettered_count = models.PositiveIntegerField(default=0)
     attempts = models.JSONField(default=list, blank=True)
-    sends = models.JSONField(default=list, blank=True)  # in flight: [{operation, keys, idempotency_key, attempt, crash_count}]
+    sends = models.JSONField(default=list, blank=True)  # open: [{operation, keys, idempotency_key, attempt, crash_count, job}]
     message = models.TextField(blank=True, default="")
 
     class Meta:
         ordering: ClassVar = ["number"]
         indexes: ClassVar = [
             # Resume after a crash: what was in flight.
-            models.Index(name="step_inflight", fields=["run"], condition=Q(status=c.StepStatus.INFLIGHT)),
+            models.Index(name="step_inflight", fields=["run"], condition=Q(status__in=list(c.STEP_OPEN))),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(name="step_number_once", fields=["run", "number"]),

@@ -67,6 +67,12 @@ class Sync(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True, editable=False)
     pause_reason = models.CharField(max_length=255, blank=True, default="", editable=False)
     is_archived = models.BooleanField(default=False, editable=False)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # A refresh of the destination's schema found a break; reprocess waits for a preview that is newer.
+    drift_since = models.DateTimeField(null=True, blank=True, editable=False)
+    drift_reason = models.TextField(blank=True, default="", editable=False)
+    previewed_at = models.DateTimeField(null=True, blank=True, editable=False)  # the last preview without a problem
+    previewed_digest = models.CharField(max_length=64, blank=True, default="", editable=False)  # of the version it was of
     # A mirror run that would delete too much stops and asks; the next run may delete up to this many rows.
     approved_delete_count = models.PositiveIntegerField(null=True, blank=True, editable=False)
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from syncs.connectors import CheckReport
-from syncs.destinations.base import Capabilities, CredentialStore, Field
+from syncs.destinations.base import Capabilities, CredentialStore, Field, WithoutJobs
 from syncs.destinations.http_api import checking, paths
 from syncs.destinations.http_api.answers import Interpreter, Reply, read_reply
 from syncs.destinations.http_api.auth import authenticator
@@ -53,7 +53,7 @@ class _Prepared:
     interpreter: Interpreter
 
 
-class HttpDestination:
+class HttpDestination(WithoutJobs):
     """Built for one object of one connection. Thread-safe."""
 
     def __init__(
