@@ -12,6 +12,7 @@ from syncs.errors import ConfigError
 DESTINATION_KINDS: dict[str, tuple[str, str]] = {
     "http": ("HTTP API (configured by data)", "syncs.destinations.http_api"),
     "database": ("Database table", "syncs.destinations.database"),
+    "hubspot": ("HubSpot CRM", "syncs.destinations.vendors.hubspot"),
 }
 
 

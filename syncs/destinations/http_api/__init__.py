@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from syncs.connectors import ConfigField, Issue
 from syncs.destinations.base import CredentialStore
@@ -39,6 +39,7 @@ FIELDS: tuple[ConfigField, ...] = (
 )
 _SECRET_NAMES = tuple(item.name for item in FIELDS if item.is_secret)
 _MASKED_TOO = ("access_token",)  # kept by a refresh, never entered
+_Made = TypeVar("_Made", bound=HttpDestination)
 
 
 def validate(config: Mapping[str, Any], secrets: Mapping[str, Any]) -> list[Issue]:
@@ -65,20 +66,44 @@ def build(
     allowed_private_networks: tuple[str, ...] = (),
 ) -> HttpDestination:
     """Raises ``ConfigError`` for settings that do not hold, ``CredentialsError`` for a missing secret. Opens no connection."""
+    return opened(
+        config,
+        credentials=credentials,
+        object_name=object_name,
+        options=options,
+        allowed_private_networks=allowed_private_networks,
+        made=HttpDestination,
+    )
+
+
+def opened(
+    config: Mapping[str, Any],
+    *,
+    credentials: CredentialStore,
+    object_name: str,
+    options: Mapping[str, Any],
+    allowed_private_networks: tuple[str, ...],
+    made: type[_Made],
+    secret_names: tuple[str, ...] = (),
+) -> _Made:
+    """A destination of the class ``made`` from settings of this kind. ``secret_names``: masked beside this kind's own."""
     loaded, issues = load(config)
     if loaded is None:
         raise ConfigError(f"{issues[0].field}: {issues[0].message}", field=issues[0].field)
     if object_name not in loaded.objects:
         known = ", ".join(loaded.objects)
         raise ConfigError(f"The connection describes no object “{object_name}”. Known: {known}.", field="destination_object")
-    session = _session(loaded, credentials.read(), allowed_private_networks)
-    return HttpDestination(loaded, object_name, credentials=credentials, session=session, options=options)
+    session = _session(loaded, credentials.read(), allowed_private_networks, secret_names)
+    return made(loaded, object_name, credentials=credentials, session=session, options=options)
 
 
-def _session(config: HttpConfig, secrets: Mapping[str, Any], allowed_private_networks: tuple[str, ...]) -> Session:
+def _session(
+    config: HttpConfig, secrets: Mapping[str, Any], allowed_private_networks: tuple[str, ...], secret_names: tuple[str, ...]
+) -> Session:
+    names = dict.fromkeys((*_SECRET_NAMES, *_MASKED_TOO, *secret_names))
     return Session(
         allowed_private_networks=allowed_private_networks,
         deadline_seconds=config.limits.deadline_seconds,
         max_body_bytes=config.limits.max_answer_bytes,
-        redactor=Redactor(str(secrets[name]) for name in (*_SECRET_NAMES, *_MASKED_TOO) if secrets.get(name)),
+        redactor=Redactor(str(secrets[name]) for name in names if secrets.get(name)),
     )

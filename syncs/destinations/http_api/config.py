@@ -301,6 +301,7 @@ class FieldConfig:
     is_key: bool = False
     max_length: int | None = None
     options: tuple[str, ...] = ()
+    is_writable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

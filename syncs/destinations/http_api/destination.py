@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -25,6 +25,7 @@ from syncs.destinations.http_api.config import (
     PerCall,
 )
 from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
+from syncs.destinations.http_api.reading import read_json
 from syncs.destinations.http_api.rules import Classifier
 from syncs.errors import ConfigError, ErrorType
 from syncs.http import Failure, Response, Session
@@ -93,10 +94,11 @@ class HttpDestination(WithoutJobs):
         declared = self._object.fields
         if declared is None:
             return None
-        return [
-            Field(item.name, item.label, item.type, item.is_required, item.is_key, item.max_length, item.options)
-            for item in declared
-        ]
+        return [Field(**asdict(item)) for item in declared]
+
+    def read(self, path: str) -> Any:
+        """The JSON at a path below the base URL, for discovery. Raises as ``read_json`` does."""
+        return read_json(self._caller, self._config.headers, path)
 
     def close(self) -> None:
         self._session.close()

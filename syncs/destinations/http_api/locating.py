@@ -65,6 +65,8 @@ class Finder:
                     positions = self._indexes(item)
                 case LocatorKind.CORRELATION:
                     positions = self._correlated(paths.every(item, locator.id))
+                    if not positions and locator.key:
+                        positions = self._positions_of_keys(paths.every(item, locator.key))
                 case _:
                     positions = self._positions_of_keys(paths.every(item, locator.key))
             self._fail(item, positions, found, None)
