@@ -7,8 +7,8 @@ from typing import Any
 from django.dispatch import receiver
 
 from monitoring.services import rollup
-from syncs.models import Run
-from syncs.signals import run_finished, sync_switched, ticked
+from syncs.models import Run, Sync
+from syncs.signals import connection_switched, run_finished, sync_switched, ticked
 
 
 @receiver(run_finished)
@@ -21,6 +21,12 @@ def on_run_finished(run_id: int, **_: Any) -> None:
 @receiver(sync_switched)
 def on_sync_switched(sync_id: int, **_: Any) -> None:
     rollup.recompute(sync_id)
+
+
+@receiver(connection_switched)
+def on_connection_switched(connection_id: int, **_: Any) -> None:
+    for sync_id in Sync.objects.active().filter(destination_id=connection_id).values_list("pk", flat=True):
+        rollup.recompute(sync_id)
 
 
 @receiver(ticked)

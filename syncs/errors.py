@@ -177,6 +177,10 @@ class CredentialsError(FatalError):
     error_type = ErrorType.AUTH
 
 
+class LoginNeededError(CredentialsError):
+    """The destination has ended the login, or nobody has logged in yet: only a person can mend it."""
+
+
 class SourceError(FatalError):
     """The warehouse refused the query or could not be reached."""
 

@@ -6,6 +6,9 @@ run_finished = Signal()
 # Sent after the commit that paused or resumed a sync, with send_robust. Arguments: sync_id.
 sync_switched = Signal()
 
+# Sent after the commit that changed whether a connection's credential can be used, with send_robust. Arguments: connection_id.
+connection_switched = Signal()
+
 # Sent at the end of every tick, every few seconds from each worker, with send_robust. No arguments.
 ticked = Signal()
 

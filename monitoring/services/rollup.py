@@ -11,8 +11,9 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from dlq.models import ErrorGroup
-from syncs.choices import RunStatus, SyncStatus, Trigger
+from syncs.choices import ConnectionState, RunStatus, SyncStatus, Trigger
 from syncs.models import Run, Sync
+from syncs.services import credentials
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,21 @@ class Facts:
 
 
 def judge(facts: Facts) -> Health:
+    health = _judge(facts)
+    if health.status not in (SyncStatus.HEALTHY, SyncStatus.DEGRADED):
+        return health
+    sync, now = facts.sync, timezone.now()
+    warnings = [text for one in (sync.source, sync.destination) if (text := credentials.expiry_text(one, now))]
+    return Health(SyncStatus.DEGRADED, " ".join(filter(None, (health.reason, *warnings)))) if warnings else health
+
+
+def _judge(facts: Facts) -> Health:
     sync, last = facts.sync, facts.last
     if sync.is_paused:
         return Health(SyncStatus.PAUSED, sync.pause_reason or "Paused.")
+    if sync.destination.state == ConnectionState.REAUTHORIZE:
+        status = SyncStatus.FAILING if last else SyncStatus.UNCONFIGURED
+        return Health(status, credentials.login_text(sync.destination))
     if last is None:
         return Health(SyncStatus.UNCONFIGURED, "Never ran.")
     if last.status == RunStatus.FAILED:
@@ -114,7 +127,9 @@ def _facts(syncs: QuerySet[Sync]) -> Iterator[Facts]:
         open_dead_letters=Coalesce(Subquery(groups.annotate(n=Sum("open_count")).values("n")[:1]), 0),
         has_worked=Exists(ended.filter(status__in=_WELL)),
     )
-    found = list(annotated.only("pk", "is_paused", "pause_reason", "status", "status_reason", "status_since"))
+    own = ("pk", "is_paused", "pause_reason", "status", "status_reason", "status_since")
+    theirs = [f"{role}__{name}" for role in ("source", "destination") for name in ("name", "state", "credential_expires_at")]
+    found = list(annotated.select_related("source", "destination").only(*own, *theirs))
     last = Run.objects.defer("options", "error_summary").in_bulk([sync.last_ended_id for sync in found if sync.last_ended_id])
     for sync in found:
         yield Facts(sync, last.get(sync.last_ended_id or 0), sync.open_dead_letters, sync.has_worked)

@@ -23,6 +23,8 @@ from syncs.destinations.base import Destination
 from syncs.errors import ConfigError, RedriveError
 from syncs.models import Connection
 from syncs.secrets import SecretsError
+from syncs.services import credentials
+from syncs.services.credentials import REAUTHORIZE
 from syncs.sources import registry as sources
 from syncs.sources.base import Source
 from syncs.sources.settings import TIMEOUTS, number
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 logger = logging.getLogger(__name__)
-
-REAUTHORIZE = "reauthorize"  # code of a CredentialsError, and key in a report's details: a person must log in again
 
 
 @dataclass
@@ -45,6 +45,9 @@ class _Locked:
     def save(self, secrets: Mapping[str, Any]) -> None:
         Connection.objects.filter(pk=self.connection_id).update(secrets=dict(secrets), updated_at=timezone.now())
         self.secrets = dict(secrets)
+
+    def revoke(self, reason: str) -> None:
+        credentials.lost(self.connection_id, reason)
 
 
 class ConnectionCredentials:

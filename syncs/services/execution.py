@@ -28,7 +28,7 @@ from syncs.engine.retry import RetryPolicy
 from syncs.errors import ConfigError, FenceLostError, RedriveError
 from syncs.models import Connection, Run, Sync
 from syncs.records import Operation
-from syncs.services import connections, leases, runs, sinks, targets
+from syncs.services import connections, credentials, leases, runs, sinks, targets
 from syncs.services import rows as row_sources
 from syncs.services.budget import SharedBudget, Unlimited
 from syncs.services.counting import carried_counts, recorded_counts
@@ -134,6 +134,7 @@ class _Execution:
         found = Connection.objects.filter(pk=pinned["id"]).first()
         if found is None:
             raise ConfigError(f"The {role} connection “{pinned['name']}” was deleted. Choose another one and run the sync.")
+        credentials.refuse_ended(found)
         return found
 
     def _recorder(self, plan: Plan, reading: _Reading, ledger: DatabaseLedger) -> DatabaseRecorder:

@@ -21,6 +21,7 @@ class MemoryCredentials:
     def __init__(self, secrets: Mapping[str, Any]) -> None:
         self.secrets = dict(secrets)
         self.saves = 0
+        self.revoked = ""
         self._lock = threading.Lock()
 
     def read(self) -> Mapping[str, Any]:
@@ -40,6 +41,9 @@ class _Locked:
     def save(self, secrets: Mapping[str, Any]) -> None:
         self._store.secrets = dict(secrets)
         self._store.saves += 1
+
+    def revoke(self, reason: str) -> None:
+        self._store.revoked = reason
 
 
 def record(key: str, payload: Mapping[str, Any], operation: Operation = Operation.UPSERT) -> Record:
