@@ -94,7 +94,7 @@ class WithoutJobs:
 
     def confirm(self, batch: Batch, job: Job) -> BatchResult:
         raise ConfigError(f"The job {job.id} is none of this destination's: it answers at once.", field="destination")
+
     def revoke(self, reason: str) -> None:
         """The other side no longer takes the login in ``secrets``: a person must log in again. ``reason``: safe to show."""
         ...
-

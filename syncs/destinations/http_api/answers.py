@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from syncs.destinations.http_api import hints, paths
-from syncs.destinations.http_api.config import AcceptedAs, KeyList, LocatorKind, OperationConfig, PerCall, Success, Wait
+from syncs.destinations.http_api.config import (
+    AcceptedAs,
+    Answers,
+    KeyList,
+    LocatorKind,
+    OperationConfig,
+    PerCall,
+    Success,
+    Wait,
+)
 from syncs.destinations.http_api.locating import Finder, Found, holds
 from syncs.destinations.http_api.rules import Classifier, Verdict, wait_seconds
 from syncs.errors import ErrorType
@@ -30,6 +39,7 @@ from syncs.records import (
 _ROW_EXCERPT = 1000
 _DETAILS = {Operation.INSERT: "created", Operation.DELETE: "deleted"}
 _UNREADABLE: Any = object()
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +54,13 @@ class Reply:
         return self.data is not _UNREADABLE
 
 
-def read_reply(response: Response) -> Reply:
-    if not response.body.strip():
+def read_reply(response: Response, answers: Answers = Answers.JSON) -> Reply:
+    body = response.body.strip()
+    if not body:
         return Reply(response, None)
+    if answers is Answers.TEXT:
+        is_page = body[:1] == b"<"
+        return Reply(response, _UNREADABLE if is_page else {"text": body.decode("utf-8", "replace")})
     try:
         return Reply(response, orjson.loads(response.body))
     except orjson.JSONDecodeError:
@@ -169,13 +183,14 @@ class Interpreter:
         """The answer as a whole is an error: the connection's, the moment's, one record's, or nobody knows whose."""
         config, status = self._config, reply.response.status
         data = reply.data if reply.is_readable else None
-        codes = [paths.as_text(code) for code in paths.every(data, config.error.code)] if config.error.code else []
+        codes = _first(config.error.code, lambda path: [paths.as_text(code) for code in paths.every(data, path)]) or []
         text = self._text(reply, data)
-        told = paths.text(data, config.error.field)
+        told = _first(config.error.field, lambda path: paths.text(data, path)) or ""
         by_value = hints.field_of_value(text, records[0]) if len(records) == 1 else ""
         field = told or hints.field_in(text, records) or by_value
         is_named = bool(told) or (bool(field) and hints.is_plainly_named(text, field))
-        verdict = self._classifier.whole(status, codes, text, field=field, has_named_field=is_named)
+        is_json = reply.is_readable and data is not None
+        verdict = self._classifier.whole(status, codes, text, field=field, has_named_field=is_named, is_json=is_json)
         verdict = self._of_record(verdict, status)
         if verdict.signal is not None:
             return self._signalled(reply, records, verdict, text, codes)
@@ -183,6 +198,8 @@ class Interpreter:
         located = self._locate(data, records)
         if located is not None:
             return self._located(reply, records, located)
+        if 200 <= status < 300 and self._says_nothing(data, codes):
+            return self._unknown(reply, records, "The answer says yes, but lacks what a success must hold.", "unaccounted")
         if len(records) == 1:
             return BatchResult([_fate(error)], error=error)
         if 200 <= status < 300 and not config.atomic:
@@ -191,6 +208,11 @@ class Interpreter:
             )
         suspects = hints.suspects(text, error, records)
         return BatchResult([NOT_ATTEMPTED] * len(records), Signal.REFUSED, error, suspects=suspects)
+
+    def _says_nothing(self, data: Any, codes: list[str]) -> bool:
+        """The settings say where an error stands, and none stands there."""
+        where = self._config.error.message
+        return bool(where) and not codes and _first(where, lambda path: paths.text(data, path)) is None
 
     def _of_record(self, verdict: Verdict, status: int) -> Verdict:
         """404 for an address that names the record speaks of the record; a gateway's silence does not prove an insert lost."""
@@ -239,7 +261,8 @@ class Interpreter:
         locator, status = self._config.locator, reply.response.status
         if kind is not None:
             message = kind.message or f"The destination lists this record as {kind.type.info.label.lower()}."
-            return _fate(self._error(Verdict(kind.type), message, [], "", reply, item=_compact(item)))
+            codes = [kind.code] if kind.code else []
+            return _fate(self._error(Verdict(kind.type), message, codes, kind.field, reply, item=_compact(item)))
         codes = [paths.as_text(code) for code in paths.every(item, locator.code)] if locator.code else []
         text = paths.text(item, locator.message) or paths.as_text(item) or ", ".join(codes)
         field = paths.text(item, locator.field) or hints.field_in(text, [record]) or hints.field_of_value(text, record)
@@ -257,7 +280,7 @@ class Interpreter:
         return BatchResult([outcome] * len(records), Signal.UNKNOWN, error)
 
     def _text(self, reply: Reply, data: Any) -> str:
-        text = paths.text(data, self._config.error.message)
+        text = _first(self._config.error.message, lambda path: paths.text(data, path))
         if text:
             return text
         if data is not None:
@@ -287,6 +310,11 @@ def _fate(error: RowError, *, is_unknown: bool = False) -> RecordOutcome:
     if is_unknown:
         return RecordOutcome(RecordState.UNKNOWN, error)
     return RecordOutcome(RecordState.REJECTED if error.permanent else RecordState.RETRYABLE, error)
+
+
+def _first(candidates: Sequence[str], value_at: Callable[[str], _Value]) -> _Value | None:
+    """What stands at the first path that leads to something."""
+    return next((value for path in candidates if (value := value_at(path))), None)
 
 
 def _needs_body(config: OperationConfig) -> bool:

@@ -30,6 +30,7 @@ class Proof:
 
     headers: dict[str, str] = field(default_factory=dict)
     query: str = ""
+    path: str = ""
     token: str = ""
 
 
@@ -52,14 +53,15 @@ def authenticator(auth: Auth, credentials: CredentialStore, session: Session, ba
         case AuthKind.REFRESH_TOKEN:
             return RefreshToken(auth, credentials, session)
         case _:
-            return Fixed(auth, credentials, session)
+            return Fixed(auth, credentials, session, base_url)
 
 
 class Fixed:
     """A token, key or password that a person entered."""
 
-    def __init__(self, auth: Auth, credentials: CredentialStore, session: Session) -> None:
+    def __init__(self, auth: Auth, credentials: CredentialStore, session: Session, base_url: str = "") -> None:
         self._made: Proof | CredentialsError
+        self._base_url = base_url
         try:
             self._made = self._make(auth, credentials.read(), session)
         except CredentialsError as error:  # told when it is needed: a connection test must be able to say it
@@ -79,6 +81,10 @@ class Fixed:
                 return Proof({"Authorization": f"Bearer {_secret(secrets, 'token')}"})
             case AuthKind.API_KEY:
                 key = auth.prefix + _secret(secrets, "api_key")
+                if auth.place is Place.PATH:
+                    path = "/" + key.removeprefix(self._base_url).lstrip("/")
+                    session.redactor.add(path)
+                    return Proof(path=path)
                 if auth.place is Place.QUERY:
                     return Proof(query=f"{quote(auth.name)}={quote(key, safe='')}")
                 return Proof({auth.name: key})

@@ -43,7 +43,7 @@ class Caller:
             proof = self._auth.proof()
         except (CredentialsError, TransientError) as error:
             return Called(self._no_credentials(error), method, path, path, headers, body, None)
-        url = self._config.base_url + path
+        url = self._config.base_url + (path.rstrip("/") + proof.path if proof.path else path)
         if proof.query:
             url += ("&" if "?" in path else "?") + proof.query
         sent = {**headers, **proof.headers}

@@ -29,6 +29,7 @@ class Place(StrEnum):
     QUERY = "query"
     COOKIE = "cookie"
     BODY = "body"
+    PATH = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class ClientStyle(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Auth:
     kind: AuthKind = AuthKind.NONE
-    place: Place = Place.HEADER  # api_key
+    place: Place = Place.HEADER  # api_key; path: the key is the end of every address (webhooks)
     name: str = "Authorization"  # api_key: header or query parameter
     prefix: str = ""  # api_key
     username: str = ""  # basic, session
@@ -112,6 +113,7 @@ class Rule:
     status: tuple[int, ...] = ()
     code: tuple[str, ...] = ()
     text: str = ""  # regular expression; a group named field names the field
+    is_json: bool | None = None  # the answer's body is JSON, or is not (a gateway's page)
     type: ErrorType | None = None
     is_permanent: bool | None = None
     signal: Signal | None = None
@@ -132,6 +134,11 @@ class Body:
     kind: BodyKind = BodyKind.JSON
     list_at: str = ""  # batch: where the list goes; empty: the list is the body
     constants: dict[str, Any] = field(default_factory=dict)
+
+
+class Answers(StrEnum):
+    JSON = "json"
+    TEXT = "text"  # read as {"text": the body without blanks around it}
 
 
 class Nulls(StrEnum):
@@ -183,6 +190,9 @@ class LocatorKind(StrEnum):
 class KeyList:
     type: ErrorType = ErrorType.VALIDATION
     message: str = ""
+    code: str = ""
+    field: str = ""
+    key: str = ""  # payload field whose values the list holds; empty: the operation's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +201,7 @@ class Locator:
 
     kind: LocatorKind = LocatorKind.NONE
     results: str | None = None
+    more_results: tuple[str, ...] = ()  # further lists of results, where created and updated ones stand apart
     errors: str | None = None
     result_id: str = ""  # in a result: the correlation id, or the key
     ok: Flag | None = None  # in a result: it was written; without it, a result that shows no error was
@@ -208,13 +219,16 @@ class Locator:
     status: str = ""
     written_count: str = ""
     failed_count: str = ""
+    least_count: str = ""  # a number that may not be below the records that did not fail
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPaths:
-    code: str = ""
-    message: str = ""
-    field: str = ""
+    """Several paths: the first that leads to something."""
+
+    code: tuple[str, ...] = ()
+    message: tuple[str, ...] = ()
+    field: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +287,8 @@ class OperationConfig:
     record: Envelope = field(default_factory=Envelope)
     key_field: str = ""  # payload field that identifies a record; empty: the row key
     unique_keys_in_batch: bool = False
+    max_records: int = between(0, 0, 100_000)  # where this call takes fewer than limits.max_records; 0: as many
+    answers: Answers = Answers.JSON
     is_atomic: bool | None = None  # None: as the locator implies
     success: Success = field(default_factory=Success)
     locator: Locator = field(default_factory=Locator)

@@ -113,7 +113,7 @@ class HttpDestination(WithoutJobs):
             raise ConfigError(f"The connection does not say how to {batch.operation} here. Known: {known}.", field="objects")
         if prepared.config.per_call is PerCall.RECORD and len(records) > 1:
             return self._write_singly(prepared, batch)
-        positions = _first_of_each_key(prepared.config, records)
+        positions = _for_this_call(prepared.config, records)
         if len(positions) == len(records):
             return self._call(prepared, batch, records)
         result = self._call(prepared, batch, [records[position] for position in positions])
@@ -156,7 +156,7 @@ class HttpDestination(WithoutJobs):
             return _sized(called.answer, len(records)), None
         if isinstance(called.answer, Failure):
             return self._caller.failed(called, called.answer, len(records)), None
-        reply = read_reply(called.answer)
+        reply = read_reply(called.answer, prepared.config.answers)
         return prepared.interpreter.result(reply, records), reply
 
     def _headers(self, prepared: _Prepared, batch: Batch, record: Record | None, found: Mapping[str, str]) -> dict[str, str]:
@@ -253,13 +253,17 @@ def _capabilities(config: ObjectConfig) -> Capabilities:
     )
 
 
-def _first_of_each_key(config: OperationConfig, records: Sequence[Record]) -> Sequence[int]:
-    """Positions to send: with ``unique_keys_in_batch``, later records of a key wait for another call."""
-    if not config.unique_keys_in_batch:
-        return range(len(records))
+def _for_this_call(config: OperationConfig, records: Sequence[Record]) -> Sequence[int]:
+    """Positions to send. The others wait for another call: those beyond ``max_records`` and, with
+    ``unique_keys_in_batch``, later records of a key."""
+    positions = _first_of_each_key(records, config.key_field) if config.unique_keys_in_batch else range(len(records))
+    return positions[: config.max_records] if config.max_records else positions
+
+
+def _first_of_each_key(records: Sequence[Record], key_field: str) -> Sequence[int]:
     seen: dict[str, int] = {}
     for position, record in enumerate(records):
-        seen.setdefault(paths.as_text(key_of(record, config.key_field)).casefold(), position)
+        seen.setdefault(paths.as_text(key_of(record, key_field)).casefold(), position)
     return list(seen.values())
 
 

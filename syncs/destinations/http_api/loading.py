@@ -22,6 +22,7 @@ from syncs.destinations.http_api.config import (
     ObjectConfig,
     OperationConfig,
     PerCall,
+    Place,
     Rule,
     Wait,
     WaitKind,
@@ -157,6 +158,8 @@ def _check_auth(auth: Auth, issues: list[Issue]) -> None:
             issues.append(Issue("auth.login", 'Say where to log in, for example {"path": "/login"}.'))
         elif not auth.login.path.startswith("/"):
             issues.append(Issue("auth.login.path", "Must begin with a slash; it is added to base_url."))
+    if Place.PATH in (auth.token.take_from, auth.token.send_as):
+        issues.append(Issue("auth.token", "A token of a login stands in a header, a cookie, the query or the body."))
     if auth.kind in (AuthKind.BASIC, AuthKind.SESSION) and not auth.username:
         issues.append(Issue("auth.username", "Is required for this kind of authentication."))
 
@@ -169,8 +172,8 @@ def _check_url(url: str, path: str, issues: list[Issue]) -> None:
 
 
 def _check_rule(rule: Rule, path: str, issues: list[Issue]) -> None:
-    if not (rule.status or rule.code or rule.text):
-        issues.append(Issue(path, "Give at least one condition: status, code or text."))
+    if not (rule.status or rule.code or rule.text or rule.is_json is not None):
+        issues.append(Issue(path, "Give at least one condition: status, code, text or is_json."))
     if rule.type is None and rule.signal is None and rule.is_permanent is None:
         issues.append(Issue(path, "Give an effect: type, is_permanent or signal."))
     if rule.text and (problem := pattern_issue(rule.text)):
@@ -244,7 +247,10 @@ def _check_locator(operation: OperationConfig, path: str, issues: list[Issue]) -
         {
             **{f"{where}.{name}": getattr(locator, name) or "" for name in _LOCATOR_PATHS},
             **{f"{where}.lists": name for name in locator.lists},
-            **{f"{path}.error.{name}": getattr(operation.error, name) for name in ("code", "message", "field")},
+            **{f"{where}.more_results": name for name in locator.more_results},
+            **{
+                f"{path}.error.{name}": item for name in ("code", "message", "field") for item in getattr(operation.error, name)
+            },
             **{f"{path}.success.{name}": item for name in ("present", "absent") for item in getattr(operation.success, name)},
             f"{path}.success.count": operation.success.count,
             f"{path}.id": operation.id,
@@ -256,7 +262,7 @@ def _check_locator(operation: OperationConfig, path: str, issues: list[Issue]) -
 
 _LOCATOR_PATHS = (
     "results", "errors", "result_id", "error_at", "id", "key", "index", "code", "message", "field", "status", "written_count",
-    "failed_count",
+    "failed_count", "least_count",
 )  # fmt: skip
 
 

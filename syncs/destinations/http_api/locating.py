@@ -36,7 +36,7 @@ class Finder:
         self._count = len(records)
         self._records = records
         self._key_field = key_field
-        self._by_key: dict[str, list[int]] | None = None
+        self._by_key: dict[str, dict[str, list[int]]] = {}
 
     def find(self, data: Any) -> Found:
         found = Found()
@@ -53,7 +53,7 @@ class Finder:
     def _read_lists(self, data: Any, found: Found) -> None:
         for path, kind in self._locator.lists.items():
             for item in paths.every(data, path):
-                self._fail(item, self._positions_of_keys([item]), found, kind)
+                self._fail(item, self._positions_of_keys([item], kind.key), found, kind)
 
     def _read_errors(self, data: Any, found: Found) -> None:
         locator = self._locator
@@ -83,6 +83,8 @@ class Finder:
         if not isinstance(results, list):
             found.is_sure = False
             return
+        for path in locator.more_results:
+            results = [*results, *paths.every(data, path)]
         is_placed = locator.kind is LocatorKind.POSITION or bool(locator.result_id)
         if not is_placed or locator.kind is LocatorKind.POSITION:
             expected = self._count - (len(found.failed) if locator.errors is not None else 0)
@@ -134,6 +136,10 @@ class Finder:
         for path, number in expected.items():
             if path and paths.first(data, path) != number:
                 found.is_sure = False
+        if locator.least_count:
+            least = paths.first(data, locator.least_count)
+            if isinstance(least, int) and least < self._count - len(found.failed):
+                found.is_sure = False
 
     # -- from what an item says to positions
 
@@ -153,12 +159,14 @@ class Finder:
         positions = [_integer(value) for value in values]
         return [position for position in positions if position is not None and 0 <= position < self._count]
 
-    def _positions_of_keys(self, values: list[Any]) -> list[int]:
-        if self._by_key is None:
-            self._by_key = {}
+    def _positions_of_keys(self, values: list[Any], key_field: str = "") -> list[int]:
+        key_field = key_field or self._key_field
+        by_key = self._by_key.get(key_field)
+        if by_key is None:
+            by_key = self._by_key[key_field] = {}
             for position, record in enumerate(self._records):
-                self._by_key.setdefault(_folded(key_of(record, self._key_field)), []).append(position)
-        return [position for value in values for position in self._by_key.get(_folded(value), ())]
+                by_key.setdefault(_folded(key_of(record, key_field)), []).append(position)
+        return [position for value in values for position in by_key.get(_folded(value), ())]
 
     def _is_key_of(self, position: int, value: Any) -> bool:
         return value is not paths.MISSING and _folded(value) == _folded(key_of(self._records[position], self._key_field))

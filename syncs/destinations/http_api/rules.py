@@ -106,9 +106,11 @@ class Classifier:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
 
-    def whole(self, status: int, codes: Iterable[str], text: str, *, field: str, has_named_field: bool) -> Verdict:
+    def whole(
+        self, status: int, codes: Iterable[str], text: str, *, field: str, has_named_field: bool, is_json: bool = True
+    ) -> Verdict:
         """An answer that is an error as a whole. ``has_named_field``: it speaks of a field of the payload."""
-        ruled = self._ruled(status, codes, text)
+        ruled = self._ruled(status, codes, text, is_json=is_json)
         if ruled is not None:
             return ruled
         if 300 <= status < 400:
@@ -134,12 +136,14 @@ class Classifier:
         by_status = _TYPES.get(item_status) if item_status is not None else None
         return Verdict(by_status or by_text(text or " ".join(codes)), field=field)
 
-    def _ruled(self, status: int, codes: Iterable[str], text: str) -> Verdict | None:
+    def _ruled(self, status: int, codes: Iterable[str], text: str, *, is_json: bool = True) -> Verdict | None:
         codes = list(codes)
         for rule in self._rules:
             if rule.status and status not in rule.status:
                 continue
             if rule.code and not any(code in rule.code for code in codes):
+                continue
+            if rule.is_json is not None and rule.is_json is not is_json:
                 continue
             match = search(rule.text, text) if rule.text else None
             if rule.text and match is None:
