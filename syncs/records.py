@@ -56,6 +56,15 @@ class RecordState(StrEnum):
 
 
 @dataclass(slots=True, frozen=True)
+class Ruled:
+    """An error rule decided. ``type``, ``is_permanent``: what the destination's own module had made of the answer."""
+
+    rule_id: int
+    type: ErrorType
+    is_permanent: bool
+
+
+@dataclass(slots=True, frozen=True)
 class RowError:
     """Why one row was refused. ``message`` and ``excerpt`` are redacted and capped by whoever makes them."""
 
@@ -66,6 +75,7 @@ class RowError:
     http_status: int | None = None
     excerpt: str = ""
     is_permanent: bool | None = None  # None: as the error type says
+    ruled: Ruled | None = None  # None: no error rule had a say
 
     @property
     def permanent(self) -> bool:
@@ -118,11 +128,13 @@ class Exchange:
 @dataclass(slots=True, frozen=True)
 class Job:
     """A batch that the destination works on by itself. ``id``: its own name for the job. ``data``: JSON of what else is needed
-    to ask for its end, at most a few hundred bytes, without secrets. ``started_at``: seconds since the epoch."""
+    to ask for its end, at most a few hundred bytes, without secrets. ``started_at``: seconds since the epoch. A job that still
+    works after ``at_most_seconds`` counts as lost."""
 
     id: str
     started_at: float
     data: Mapping[str, Any] = field(default_factory=dict)
+    at_most_seconds: float = 86_400.0
 
 
 @dataclass(slots=True)

@@ -20,10 +20,11 @@ from syncs.choices import ConnectionRole, ConnectionState
 from syncs.connectors import CheckReport, Issue
 from syncs.destinations import registry as destinations
 from syncs.destinations.base import Destination
+from syncs.destinations.ruled import ruled
 from syncs.errors import ConfigError, RedriveError
 from syncs.models import Connection
 from syncs.secrets import SecretsError
-from syncs.services import credentials
+from syncs.services import credentials, error_rules
 from syncs.services.credentials import REAUTHORIZE
 from syncs.sources import registry as sources
 from syncs.sources.base import Source
@@ -43,7 +44,10 @@ class _Locked:
     secrets: Mapping[str, Any]
 
     def save(self, secrets: Mapping[str, Any]) -> None:
-        Connection.objects.filter(pk=self.connection_id).update(secrets=dict(secrets), updated_at=timezone.now())
+        values: dict[str, Any] = {"secrets": dict(secrets), "updated_at": timezone.now()}
+        if credentials.ENDS_AT in secrets:  # a destination that tells when its login ends
+            values["credential_expires_at"] = credentials.moment(secrets[credentials.ENDS_AT])
+        Connection.objects.filter(pk=self.connection_id).update(**values)
         self.secrets = dict(secrets)
 
     def revoke(self, reason: str) -> None:
@@ -153,10 +157,11 @@ def open_source(connection: Connection, *, at_most_seconds: int | None = None) -
 
 
 def open_destination(connection: Connection, *, object_name: str, options: Mapping[str, Any]) -> Destination:
-    """Built for one object, with the address ranges that the settings file allows. The caller closes it."""
+    """Built for one object, with the address ranges that the settings file allows, and under the connection's error rules as
+    they are now. The caller closes it."""
     _refuse_role(connection, ConnectionRole.DESTINATION)
     try:
-        return destinations.build(
+        built = destinations.build(
             connection.kind,
             config=connection.config or {},
             credentials=ConnectionCredentials(connection.pk),
@@ -166,6 +171,7 @@ def open_destination(connection: Connection, *, object_name: str, options: Mappi
         )
     except ImportError as error:
         raise _missing_package(connection, error) from error
+    return ruled(built, error_rules.load([connection])[connection.pk])
 
 
 def objects(connection: Connection) -> list[str]:
