@@ -3,10 +3,18 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import TransactionTestCase
 
-from tests import postgres
+from tests import flush, postgres
+
+
+def pytest_configure() -> None:
+    """Hashing a password is slow on purpose: a third of a second for each user that a test makes or logs in."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,6 +45,15 @@ def _touches_the_database(item: pytest.Item) -> bool:
     if item.get_closest_marker("django_db") or DATABASE_FIXTURES & set(getattr(item, "fixturenames", ())):
         return True
     return "Installation" in vars(getattr(item, "module", None) or object)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database is there; tests that commit leave it empty by ``tests.flush``."""
+    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
+        flush.remember()
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: flush.empty())
+        yield
 
 
 @pytest.fixture
