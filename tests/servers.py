@@ -166,6 +166,10 @@ class Server:
     def script(self, *answers: Answer) -> None:
         self._script.extend(answers)
 
+    def clear(self) -> None:
+        """Forget what was scripted and not used."""
+        self._script.clear()
+
     def connected(self, sock: socket.socket) -> int:
         with self._lock:
             self.connections += 1

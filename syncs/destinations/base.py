@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
 
 from syncs.connectors import CheckReport
 from syncs.errors import ConfigError
 from syncs.records import Batch, BatchResult, Job, Operation
+
+
+class Discovery(StrEnum):
+    """What a destination can tell of itself by reading."""
+
+    FIELDS = "fields"
+    OBJECTS = "objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,9 @@ class Capabilities:
 
     ``idempotent``: operations that may be sent twice without harm (natural key or a key header that it honours).
     ``requests_per_window``: calls allowed in ``window_seconds``, shared by all syncs of the connection; 0 = no limit.
+    ``keys``: destination fields that find a record (external ids), as far as the settings tell. ``has_jobs``: calls may answer
+    with a job that is asked after later. ``idempotency_header``: the header that carries our key, where the destination takes
+    one. ``rate_limit``: how it says that calls come too fast, in words. ``discovery``: what it can be asked for.
     """
 
     operations: frozenset[Operation]
@@ -28,6 +39,30 @@ class Capabilities:
     concurrency: int = 4
     requests_per_window: int = 0
     window_seconds: float = 1.0
+    keys: tuple[str, ...] = ()
+    has_jobs: bool = False
+    idempotency_header: str = ""
+    rate_limit: str = ""
+    discovery: frozenset[Discovery] = frozenset()
+
+    def described(self) -> list[tuple[str, str]]:
+        """(what, in words) for people: limits, promises, conventions."""
+        rate = f"{self.requests_per_window:,} per {self.window_seconds:g} s" if self.requests_per_window else "no limit set"
+        again = ", ".join(sorted(self.idempotent)) or "none"
+        header = f"; with the header {self.idempotency_header}" if self.idempotency_header else ""
+        found = {
+            "Operations": ", ".join(sorted(self.operations)),
+            "Found by": ", ".join(self.keys),
+            "Records per call": f"{self.max_records:,}",
+            "Bytes per call": f"{self.max_bytes:,}, of one record at most {self.max_record_bytes:,}",
+            "Calls at once": f"{self.concurrency:,}",
+            "Calls": rate,
+            "When calls come too fast": self.rate_limit,
+            "Safe to send twice": again + header,
+            "Answers": "some calls become jobs that are asked after until they end" if self.has_jobs else "at once",
+            "Can be asked for": ", ".join(sorted(self.discovery)) or "nothing; type the fields by hand",
+        }
+        return [(what, text) for what, text in found.items() if text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +77,9 @@ class Field:
     max_length: int | None = None
     options: tuple[str, ...] = ()
     is_writable: bool = True
+
+
+ENDS_AT = "credential_expires_at"  # among the secrets: Unix time at which a person must act, where the destination tells it
 
 
 class CredentialStore(Protocol):
@@ -59,6 +97,10 @@ class LockedCredentials(Protocol):
 
     def save(self, secrets: Mapping[str, Any]) -> None: ...
 
+    def revoke(self, reason: str) -> None:
+        """The other side no longer takes the login in ``secrets``: a person must log in again. ``reason``: safe to show."""
+        ...
+
 
 class Destination(Protocol):
     """Built for one object of one connection; ``write`` is called from several threads at once."""
@@ -70,7 +112,8 @@ class Destination(Protocol):
         ...
 
     def fields(self) -> list[Field] | None:
-        """Fields of the object, or None where the destination cannot tell."""
+        """Fields of the object, or None where the destination cannot tell. Only reads. Raises ``CredentialsError``,
+        ``TransientError`` or ``ConfigError`` where it should tell and does not."""
         ...
 
     def write(self, batch: Batch) -> BatchResult:
@@ -89,12 +132,17 @@ class Destination(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class ListsObjects(Protocol):
+    """A destination that can say which objects it has, beyond those its settings name."""
+
+    def objects(self) -> list[str] | None:
+        """Names, in the order people should see; None where it cannot tell. Only reads; raises like ``fields``."""
+        ...
+
+
 class WithoutJobs:
     """Base of destinations that answer every call at once."""
 
     def confirm(self, batch: Batch, job: Job) -> BatchResult:
         raise ConfigError(f"The job {job.id} is none of this destination's: it answers at once.", field="destination")
-
-    def revoke(self, reason: str) -> None:
-        """The other side no longer takes the login in ``secrets``: a person must log in again. ``reason``: safe to show."""
-        ...

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import QueuePool
 
 from syncs.connectors import ConfigField, Issue
-from syncs.destinations.base import Capabilities, CredentialStore
+from syncs.destinations.base import Capabilities, CredentialStore, Discovery
 from syncs.destinations.database_destination import DatabaseDestination
 from syncs.errors import ConfigError
 from syncs.records import Operation
@@ -109,6 +109,8 @@ def build(
             max_bytes=_MAX_BYTES,
             max_record_bytes=_MAX_BYTES,
             concurrency=concurrency,
+            keys=_key_option(options),
+            discovery=frozenset(Discovery),
         ),
     )
 

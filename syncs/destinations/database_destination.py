@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from syncs.connectors import CheckReport
 from syncs.destinations.base import Capabilities, Field, WithoutJobs
 from syncs.destinations.database_errors import Fault, Verdict, clean, judge
-from syncs.destinations.database_table import TableInfo, TableMissingError, read_table
+from syncs.destinations.database_table import TableInfo, TableMissingError, forbidden_columns, read_table
 from syncs.destinations.database_values import ValueMisfitError
 from syncs.destinations.database_write import CommitFailedError, Outcomes, Prepared, TableWriter, rejected
 from syncs.errors import ConfigError, ErrorType
@@ -92,10 +92,20 @@ class DatabaseDestination(WithoutJobs):
         if not self._object_name:
             return None
         try:
-            return self._read_table(again=True).fields()
+            table = self._read_table(again=True)
+            with self._engine.connect() as connection:
+                return table.fields(forbidden_columns(connection, table))
         except (TableMissingError, sa.exc.SQLAlchemyError) as problem:
             message = str(problem) if isinstance(problem, TableMissingError) else self._judged(problem).error.message
             raise ConfigError(message, field="destination_object") from None
+
+    def objects(self) -> list[str] | None:
+        """Tables of the default schema. Raises ``ConfigError`` where the database cannot be asked."""
+        try:
+            with self._engine.connect() as connection:
+                return sorted(sa.inspect(connection).get_table_names())
+        except sa.exc.SQLAlchemyError as problem:
+            raise ConfigError(self._judged(problem).error.message, field="url") from None
 
     def _read_table(self, *, again: bool = False) -> TableInfo:
         with self._lock:

@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from syncs.connectors import ConfigField, Issue
-from syncs.destinations.base import CredentialStore, Field
+from syncs.destinations.base import CredentialStore, Discovery, Field
 from syncs.destinations.http_api import opened
 from syncs.destinations.http_api.destination import HttpDestination
 from syncs.destinations.http_api.loading import SECRETS, load
 from syncs.errors import ConfigError
 
 Read = Callable[[str], Any]
+DEADLINE = ConfigField(
+    "deadline_seconds",
+    "Deadline of a call, seconds",
+    "integer",
+    default=30,
+    help="A call without a whole answer by then is lost.",
+)
 _PAIR = re.compile(r"([^:=\s]+)\s*[:=]\s*([^:=\s]+)")
 
 
@@ -60,7 +67,7 @@ class Vendor:
         issues = issues or self.problems(given)
         if issues:
             return issues
-        loaded, issues = load(self.document(given))
+        loaded, issues = load(self._document(given))
         if loaded is None:
             return issues
         missing = [name for name in SECRETS[loaded.auth.kind] if not secrets.get(name)]
@@ -84,7 +91,7 @@ class Vendor:
         for issue in self.problems(given):
             raise ConfigError(issue.message, field=issue.field)
         destination = opened(
-            self.document(given),
+            self._document(given),
             credentials=credentials,
             object_name=object_name,
             options=options,
@@ -93,8 +100,16 @@ class Vendor:
             made=self.destination,
         )
         destination.object_name = object_name
-        destination.discover = self.discover
+        if self.discover is not None:
+            destination.discover = self.discover
+            destination.capabilities = replace(destination.capabilities, discovery=frozenset({Discovery.FIELDS}))
         return destination
+
+    def _document(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """With the deadline, which every vendor's form may offer (``DEADLINE``)."""
+        made = self.document(given)
+        seconds = given.get(DEADLINE.name)
+        return made if seconds is None else {**made, "limits": {**made.get("limits", {}), "deadline_seconds": seconds}}
 
     def _filled(self, config: Mapping[str, Any]) -> dict[str, Any]:
         defaults = {field.name: field.default for field in self.fields if field.default is not None}

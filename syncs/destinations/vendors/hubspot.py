@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from syncs.connectors import ConfigField, Issue
 from syncs.destinations.base import Field
-from syncs.destinations.vendors.base import Read, Vendor, listed, pairs
+from syncs.destinations.vendors.base import DEADLINE, Read, Vendor, listed, pairs
 
 FIELDS: tuple[ConfigField, ...] = (
     ConfigField(
@@ -26,6 +26,7 @@ FIELDS: tuple[ConfigField, ...] = (
     ),
     ConfigField("token", "Private app token", "secret", is_required=True, help="Begins with pat-."),
     ConfigField("base_url", "Base URL", default="https://api.hubapi.com", help="Change it for a test server only."),
+    DEADLINE,
 )
 _PROPERTY_ERRORS = {
     "PROPERTY_DOESNT_EXIST": "schema_drift",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
+from tests.contracts.harness import HttpHarness
 from tests.contracts.servers.base import ContractServer, Fault, fault_of
 from tests.servers import Answer, Request
 
@@ -82,3 +83,12 @@ def _error(fault: Fault, trace: str) -> dict[str, Any]:
         "errors": [{"message": fault.message, "code": _CODES[fault.kind], "context": {"propertyName": [fault.field]}}],
         "context": {"objectWriteTraceId": [trace]},
     }
+
+
+HARNESS = HttpHarness(
+    kind="hubspot",
+    server=HubSpot,
+    config=lambda url: {"objects": "contacts: external_id", "base_url": url},
+    object_name="contacts",
+    drop=lambda data: {**data, "results": data["results"][:-1]},
+)
