@@ -37,9 +37,12 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The result of a connection test. ``details``: what was found out, name -> text, safe to show."""
+    """The result of a connection test. ``details``: what was found out, name -> text, safe to show. ``phases``: milliseconds of
+    each part, in order, as far as the test came (resolve, connect, tls, answer). ``remedy``: what to do about a failure."""
 
     is_ok: bool
     message: str
     milliseconds: float = 0.0
     details: Mapping[str, str] | None = None
+    phases: Mapping[str, float] | None = None
+    remedy: str = ""

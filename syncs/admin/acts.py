@@ -19,7 +19,7 @@ from syncs.services import runs
 from syncs.services import syncs as sync_service
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
 Said = SafeString | str
 
@@ -103,6 +103,6 @@ def _options(request: HttpRequest) -> dict[str, Any]:
     return {"full": True} if request.POST.get("full") == "1" else {}
 
 
-def user_of(request: HttpRequest) -> AbstractBaseUser:
+def user_of(request: HttpRequest) -> User:
     assert request.user.is_authenticated  # the admin lets nobody else in
     return request.user

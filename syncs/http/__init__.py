@@ -8,6 +8,7 @@ from syncs.http.redaction import EXCERPT_LIMIT, MASK, Redactor, clean
 from syncs.http.requests_session import CallFailedError, GuardedAdapter, guarded_requests_session, set_cookies
 from syncs.http.retry_after import parse_retry_after
 from syncs.http.session import Failure, FailureKind, Headers, Response, Session
+from syncs.http.wire import timed
 
 __all__ = [
     "EXCERPT_LIMIT",
@@ -28,4 +29,5 @@ __all__ = [
     "parse_url",
     "set_cookies",
     "system_resolver",
+    "timed",
 ]

@@ -19,7 +19,7 @@ import certifi
 from syncs.errors import ConfigError
 from syncs.http.guard import AddressGuard, Resolver, Target, parse_url, system_resolver
 from syncs.http.redaction import Redactor
-from syncs.http.wire import SendError, Wire, open_wire
+from syncs.http.wire import Phases, SendError, Wire, open_wire, timed
 
 MAX_BODY_BYTES = 1_000_000
 _IDLE_SECONDS = 30.0
@@ -131,15 +131,17 @@ class Session:
         body: bytes | None = None,
         deadline_seconds: float | None = None,
         is_repeatable: bool = False,
+        phases: Phases | None = None,
     ) -> Response | Failure:
         """One call. ``is_repeatable``: reading twice does no harm (GET and HEAD always), so a lost keep-alive is tried again.
+        ``phases``: filled with the milliseconds of resolve, connect, tls (of a new connection) and answer, as far as it came.
 
         Raises ``AddressRefusedError`` and ``ConfigError`` (bad URL or header); all else the network does is a ``Failure``.
         """
         target = parse_url(url)
         data = self._request(method, target, headers or {}, body)
         started = monotonic()
-        call = _Call(method, target, data, started, started + (deadline_seconds or self.deadline_seconds))
+        call = _Call(method, target, data, started, started + (deadline_seconds or self.deadline_seconds), phases)
         can_repeat = is_repeatable or method in ("GET", "HEAD")
         while True:
             wire = self._take(target)
@@ -149,7 +151,8 @@ class Session:
                 if isinstance(opened, Failure):
                     return opened
                 wire = opened
-            result = self._exchange(wire, call)
+            with timed(phases, "answer"):
+                result = self._exchange(wire, call)
             if not (is_reused and isinstance(result, Failure) and result.kind is FailureKind.LOST):
                 return result
             # A kept connection died under us. Again only where nothing can have been processed, or repeating is harmless.
@@ -185,7 +188,14 @@ class Session:
         deadline = min(call.deadline, monotonic() + self._connect_seconds)
         context = self._context or default_tls_context()
         try:
-            return open_wire(call.target, guard=self._guard, resolver=self._resolver, context=context, deadline=deadline)
+            return open_wire(
+                call.target,
+                guard=self._guard,
+                resolver=self._resolver,
+                context=context,
+                deadline=deadline,
+                phases=call.phases,
+            )
         except TimeoutError:
             return self._failure(call, FailureKind.DEADLINE, False, f"No connection to {call.target.host} in time.")
         except (socket.gaierror, socket.herror, UnicodeError):
@@ -296,6 +306,7 @@ class _Call:
     data: tuple[bytes, ...]
     started: float
     deadline: float
+    phases: Phases | None = None
 
 
 @lru_cache(maxsize=1)

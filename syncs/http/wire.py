@@ -6,12 +6,13 @@ several times the CPU per call. Here each ``recv`` and ``send`` may wait no long
 
 from __future__ import annotations
 
+import contextlib
 import io
 import select
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http.client import HTTPResponse
 from time import monotonic
 from typing import Any
@@ -119,21 +120,46 @@ class Wire:
     __del__ = close  # a session that is dropped without close() leaves no socket open
 
 
-def open_wire(target: Target, *, guard: AddressGuard, resolver: Resolver, context: ssl.SSLContext, deadline: float) -> Wire:
+Phases = dict[str, float]  # name -> milliseconds, in the order they were gone through
+
+
+@contextlib.contextmanager
+def timed(phases: Phases | None, name: str) -> Iterator[None]:
+    """Adds what the block took, also where it fails."""
+    started = monotonic()
+    try:
+        yield
+    finally:
+        if phases is not None:
+            phases[name] = phases.get(name, 0.0) + (monotonic() - started) * 1000
+
+
+def open_wire(
+    target: Target,
+    *,
+    guard: AddressGuard,
+    resolver: Resolver,
+    context: ssl.SSLContext,
+    deadline: float,
+    phases: Phases | None = None,
+) -> Wire:
     """Resolve once, check every address, connect to a checked one (name kept for TLS and ``Host``).
 
     Raises ``AddressRefusedError``, ``OSError`` (``socket.gaierror``, ``ssl.SSLError``, refused, ...) or ``DeadlineError``.
     """
-    addresses = _resolve(resolver, target, deadline)
+    with timed(phases, "resolve"):
+        addresses = _resolve(resolver, target, deadline)
     if not addresses:
         raise socket.gaierror(socket.EAI_NONAME, "no address")
     guard.check(target, addresses)
-    sock = _connect(addresses, target.port, deadline)
+    with timed(phases, "connect"):
+        sock = _connect(addresses, target.port, deadline)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if target.scheme == "https":
-            sock.settimeout(left(deadline))
-            sock = context.wrap_socket(sock, server_hostname=target.host)
+            with timed(phases, "tls"):
+                sock.settimeout(left(deadline))
+                sock = context.wrap_socket(sock, server_hostname=target.host)
     except BaseException:
         sock.close()
         raise

@@ -5,6 +5,7 @@ from syncs.models.ledger import DeliveredRow
 from syncs.models.run import Run, Step
 from syncs.models.schema import SchemaChange, SchemaSnapshot
 from syncs.models.sync import FieldMapping, Sync, SyncVersion
+from syncs.models.spent import SpentToken
 from syncs.models.team import Team
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SchemaSnapshot",
     "Step",
     "Sync",
+    "SpentToken",
     "SyncVersion",
     "Team",
 ]

@@ -32,6 +32,7 @@ class Connection(models.Model):
 
     class Meta:
         ordering: ClassVar = ["name"]
+        permissions: ClassVar = [("try_connection", "Can send one record through a connection to try it")]
         constraints: ClassVar = [
             models.CheckConstraint(name="connection_role_known", condition=models.Q(role__in=list(ConnectionRole))),
             models.CheckConstraint(name="connection_state_known", condition=models.Q(state__in=list(ConnectionState))),

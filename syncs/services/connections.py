@@ -24,14 +24,14 @@ from syncs.destinations.ruled import ruled
 from syncs.errors import ConfigError, RedriveError
 from syncs.models import Connection
 from syncs.secrets import SecretsError
-from syncs.services import credentials, error_rules
+from syncs.services import connection_tests, credentials, error_rules
 from syncs.services.credentials import REAUTHORIZE
 from syncs.sources import registry as sources
 from syncs.sources.base import Source
 from syncs.sources.settings import TIMEOUTS, number
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _missing_package(connection: Connection, error: ImportError) -> ConfigError:
     )
 
 
-def check(connection: Connection, *, by: AbstractBaseUser | None = None) -> CheckReport:
+def check(connection: Connection, *, by: User | None = None) -> CheckReport:
     """Test a saved connection without writing anything, and keep the result on it. Never raises for the other side's faults."""
     state = ConnectionState.FAILING
     try:
@@ -209,9 +209,7 @@ def check(connection: Connection, *, by: AbstractBaseUser | None = None) -> Chec
         # Drivers raise what they like, and their texts may hold the address with its password: the log gets no text either.
         logger.error("Connection %s: the test failed with %s.", connection.pk, type(error).__name__)
         report = CheckReport(is_ok=False, message=f"The test itself failed ({type(error).__name__}). Check the settings.")
-    now = timezone.now()
-    Connection.objects.filter(pk=connection.pk).update(state=state, state_message=report.message, checked_at=now)
-    connection.state, connection.state_message, connection.checked_at = state, report.message, now
+    connection_tests.keep(connection, report, state, by=by)
     logger.info("Connection %s tested by %s: %s", connection.pk, by.get_username() if by else "the system", state.value)
     return report
 

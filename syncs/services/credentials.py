@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from syncs.choices import ConnectionState
+from syncs.destinations.base import ENDS_AT
 from syncs.errors import CredentialsError
 from syncs.models import Connection
 from syncs.services import audit
@@ -17,6 +18,7 @@ from syncs.signals import connection_switched
 
 logger = logging.getLogger(__name__)
 
+__all__ = ["ENDS_AT", "REAUTHORIZE", "expiry_text", "login_text", "lost", "moment", "refuse_ended", "renewed", "switched"]
 REAUTHORIZE = "reauthorize"  # code of a CredentialsError, and key in a report's details: a person must log in again
 
 
@@ -58,6 +60,11 @@ def refuse_ended(connection: Connection) -> None:
             code=REAUTHORIZE,
             field="credentials",
         )
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Unix time as a date and time; None for none."""
+    return datetime.fromtimestamp(seconds, tz=UTC) if seconds else None
 
 
 def login_text(connection: Connection) -> str:

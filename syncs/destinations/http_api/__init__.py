@@ -33,7 +33,7 @@ FIELDS: tuple[ConfigField, ...] = (
     ConfigField("token", "Token", "secret", help="For auth bearer."),
     ConfigField("api_key", "API key", "secret", help="For auth api_key."),
     ConfigField("password", "Password", "secret", help="For auth basic and session."),
-    ConfigField("client_id", "Client id", "secret", help="For OAuth 2."),
+    ConfigField("client_id", "Client id", "secret", help="For OAuth 2: what the destination calls this application."),
     ConfigField("client_secret", "Client secret", "secret", help="For OAuth 2."),
     ConfigField("refresh_token", "Refresh token", "secret", help="For auth oauth2_refresh; replaced by each refresh."),
 )

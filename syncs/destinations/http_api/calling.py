@@ -55,8 +55,14 @@ class Caller:
     def send_renewed(self, called: Called) -> Called | None:
         """The same call once more with renewed credentials; None where there are no others."""
         assert called.proof is not None
+        again = self._again(called, called.proof)
+        if again is not None and again.proof is not None and _is_unauthorized(again) and not self._auth.is_lost(again.proof):
+            return self._again(again, again.proof)  # another worker renewed in between, which ended the one we had
+        return again
+
+    def _again(self, called: Called, proof: Proof) -> Called | None:
         try:
-            if not self._auth.renew(called.proof):
+            if not self._auth.renew(proof):
                 return None
         except (CredentialsError, TransientError) as error:
             answer = self._no_credentials(error)
@@ -106,3 +112,7 @@ class Caller:
             self._request_line(called),
             len(called.body or b""),
         )
+
+
+def _is_unauthorized(called: Called) -> bool:
+    return isinstance(called.answer, Response) and called.answer.status == 401

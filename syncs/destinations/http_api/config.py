@@ -22,6 +22,7 @@ class AuthKind(StrEnum):
     SESSION = "session"
     CLIENT_CREDENTIALS = "oauth2_client_credentials"
     REFRESH_TOKEN = "oauth2_refresh"  # noqa: S105 - a kind, not a password
+    AUTHORIZATION_CODE = "oauth2_authorization_code"
 
 
 class Place(StrEnum):
@@ -69,6 +70,8 @@ class Auth:
     scope: str = ""
     parameters: dict[str, str] = field(default_factory=dict)  # oauth2: more form fields, such as audience
     client_style: ClientStyle = ClientStyle.BODY
+    authorize_url: str = ""  # oauth2_authorization_code: where a person logs in
+    authorize_parameters: dict[str, str] = field(default_factory=dict)  # more of its query, such as access_type
 
 
 @dataclass(frozen=True, slots=True)

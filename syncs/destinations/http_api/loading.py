@@ -44,7 +44,10 @@ SECRETS: dict[AuthKind, tuple[str, ...]] = {
     AuthKind.CLIENT_CREDENTIALS: ("client_id", "client_secret"),
     AuthKind.REFRESH_TOKEN: ("client_id", "refresh_token"),
 }
+    AuthKind.AUTHORIZATION_CODE: ("client_id",),
 
+
+_OURS = {"response_type", "client_id", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method"}
 
 @dataclass(frozen=True, slots=True)
 class _Top:
@@ -151,7 +154,7 @@ def _check_top(top: _Top, issues: list[Issue]) -> None:
 
 
 def _check_auth(auth: Auth, issues: list[Issue]) -> None:
-    if auth.kind in (AuthKind.CLIENT_CREDENTIALS, AuthKind.REFRESH_TOKEN):
+    if auth.kind in (AuthKind.CLIENT_CREDENTIALS, AuthKind.REFRESH_TOKEN, AuthKind.AUTHORIZATION_CODE):
         _check_url(auth.token_url, "auth.token_url", issues)
     if auth.kind is AuthKind.SESSION:
         if auth.login is None:
@@ -166,6 +169,10 @@ def _check_auth(auth: Auth, issues: list[Issue]) -> None:
 
 def _check_url(url: str, path: str, issues: list[Issue]) -> None:
     try:
+    if auth.kind is AuthKind.AUTHORIZATION_CODE:
+        _check_url(auth.authorize_url, "auth.authorize_url", issues)
+        ours = sorted(_OURS & auth.authorize_parameters.keys())
+        issues += [Issue(f"auth.authorize_parameters.{name}", "Is set by Redrive; take it out.") for name in ours]
         parse_url(url, field=path)
     except ConfigError as error:
         issues.append(Issue(path, error.message))
