@@ -123,6 +123,7 @@ def test_export_of_several_fetches_is_whole(format: ExportFormat, monkeypatch: p
 
 
 @pytest.mark.django_db
+@pytest.mark.once("postgresql")
 def test_memory_does_not_grow_with_rows() -> None:
     run = make_run(make_sync())
     group = make_group(run.sync)

@@ -43,6 +43,7 @@ def test_airports_are_delivered_refused_repaired_and_reprocessed(crm: Crm, tmp_p
 
 
 @pytest.mark.postgres
+@pytest.mark.once("postgresql")
 def test_airports_of_a_postgresql_warehouse_are_delivered_and_repaired(crm: Crm, postgres_url: str):
     stage = Stage(postgres_url, crm)
     first_run(stage)

@@ -20,6 +20,9 @@ PRODUCTION = {
 }
 
 
+pytestmark = pytest.mark.once("sqlite")  # of settings, in processes of their own
+
+
 @pytest.fixture(scope="module")
 def redrive() -> Iterator[Installation]:
     with Installation() as installation:
@@ -105,7 +108,7 @@ def test_ports_of_the_shipped_settings_are_whole():
         ("builtins.dict", "syncs.E002"),
     ],
 )
-@pytest.mark.parametrize("name", ["REJECTED_ROW_SINK", "REPROCESS_SELECTION"])
+@pytest.mark.parametrize("name", ["REJECTED_ROW_SINK", "REPROCESS_SELECTION", "PAGE_MASK"])
 def test_port_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, path: str, expected: str):
     monkeypatch.setitem(settings.RETL, name, path)
     (found,) = checks.check_ports(None)
