@@ -42,6 +42,22 @@ class OwnerFilter(OptionsFilter):
         return queryset.filter(owners | Q(owner__isnull=True) if "none" in self.selected else owners)
 
 
+class ArchiveFilter(OptionsFilter):
+    """The list has either what works or what is archived: it looks at ``is_on`` itself."""
+
+    title, parameter = "Archive", "archived"
+
+    @classmethod
+    def is_on(cls, request: HttpRequest) -> bool:
+        return request.GET.get(cls.parameter) == "yes"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        return [("yes", "Archived syncs")]
+
+    def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+
 class RunStatusFilter(OptionsFilter):
     title, parameter = "Status", "status"
 

@@ -116,20 +116,31 @@ def _frame(page: SyncAdmin, request: HttpRequest, sync: Sync, *, title: str) -> 
         "opts": page.opts,
         "title": title,
         "sync": sync,
-        "may_run": acts.may_run(request),
-        "may_pause": acts.may_pause(request),
-        "may_change": page.has_change_permission(request, sync),
+        "may_run": acts.may_run(request) and not sync.is_archived,
+        "may_pause": acts.may_pause(request) and not sync.is_archived,
+        "may_change": page.has_change_permission(request, sync) and not sync.is_archived,
         "page_url": sync_url(sync.pk),
         "change_url": reverse("admin:syncs_sync_change", args=(sync.pk,)),
         "preview_url": reverse("admin:syncs_sync_preview", args=(sync.pk,)),
+        **keeping_urls(page, request, sync),
         "act_urls": {name: reverse("admin:syncs_sync_act", args=(sync.pk, name)) for name in acts.SYNC_ACTS},
+    }
+
+
+def keeping_urls(page: SyncAdmin, request: HttpRequest, sync: Sync) -> dict[str, str]:
+    """Addresses behind the menu of a sync: clone, archive or back; empty where the user may not."""
+    archive = "unarchive" if sync.is_archived else "archive"
+    may_archive = request.user.has_perm("syncs.change_sync")
+    return {
+        "clone_url": reverse("admin:syncs_sync_clone", args=(sync.pk,)) if page.has_add_permission(request) else "",
+        "archive_url": reverse(f"admin:syncs_sync_{archive}", args=(sync.pk,)) if may_archive else "",
     }
 
 
 def _notice(sync: Sync, runs: list[Run]) -> dict[str, Any] | None:
     """Why the sync is not healthy, and what to do about it."""
     status = SyncStatus(sync.status)
-    if status not in _NOTICES:
+    if status not in _NOTICES or sync.is_archived:
         return None
     last = next((run for run in runs if not run.is_active), None)
     failed = last if last and last.status == RunStatus.FAILED else None
@@ -170,7 +181,7 @@ def _group(sync: Sync, group: Any) -> dict[str, Any]:
 
 
 def _firings(sync: Sync) -> list[datetime]:
-    if sync.is_paused:
+    if sync.is_paused or sync.is_archived:
         return []
     try:
         return schedules.firings(sync, count=5)

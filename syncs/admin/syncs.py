@@ -12,9 +12,9 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, sync_edit, sync_pages
+from syncs.admin import acts, sync_edit, sync_keeping, sync_pages
 from syncs.admin.address import run_url, sync_url
-from syncs.admin.filters import DestinationFilter, OwnerFilter, SyncStatusFilter
+from syncs.admin.filters import ArchiveFilter, DestinationFilter, OwnerFilter, SyncStatusFilter
 from syncs.admin.sync_form import FieldMappingInline, SyncForm
 from syncs.choices import RunStatus, SyncStatus, labelled
 from syncs.console import formats, links, words
@@ -27,7 +27,7 @@ from syncs.services import access, overview
 class SyncAdmin(ConsoleAdmin):
     list_display = ("sync", "state", "route", "schedule", "last_run", "next_run", "open_entries", "owner")
     list_display_links = None
-    list_filter = (SyncStatusFilter, DestinationFilter, OwnerFilter)
+    list_filter = (SyncStatusFilter, DestinationFilter, OwnerFilter, ArchiveFilter)
     list_select_related = ("source", "destination", "owner")
     list_per_page = 50
     search_fields = ("name", "description", "destination_object", "destination__name")
@@ -43,8 +43,10 @@ class SyncAdmin(ConsoleAdmin):
     autocomplete_fields = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sync]:
-        syncs = access.scoped(Sync.objects.active(), request.user, by="pk")
-        return overview.with_list_figures(syncs) if _is_list(request) else syncs
+        is_list = _is_list(request)
+        kept = Sync.objects.filter(is_archived=is_list and ArchiveFilter.is_on(request))
+        syncs = access.scoped(kept, request.user, by="pk")
+        return overview.with_list_figures(syncs) if is_list else syncs
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         return ("urgency", "name") if _is_list(request) else ("name",)
@@ -128,18 +130,25 @@ class SyncAdmin(ConsoleAdmin):
             view(sync_pages.preview, "<int:pk>/preview/", "preview"),
             view(sync_pages.version, "<int:pk>/versions/<int:number>/", "version"),
             view(sync_pages.act, "<int:pk>/do/<str:name>/", "act"),
+            view(sync_keeping.clone, "<int:pk>/clone/", "clone"),
+            view(sync_keeping.archive, "<int:pk>/archive/", "archive"),
+            view(sync_keeping.unarchive, "<int:pk>/unarchive/", "unarchive"),
             *super().get_urls(),
         ]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         mine = access.scoped(Sync.objects.active(), request.user, by="pk")
-        counts = overview.status_counts(mine) if request.method == "GET" else {}
-        context = {"title": "Syncs", "status_chips": sync_pages.status_chips(counts, request.GET.getlist("status"))}
+        is_archive = ArchiveFilter.is_on(request)
+        counts = overview.status_counts(mine) if request.method == "GET" and not is_archive else {}
+        title = "Archived syncs" if is_archive else "Syncs"
+        context = {"title": title, "status_chips": sync_pages.status_chips(counts, request.GET.getlist("status"))}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
+        if object_id and (archived := sync_keeping.refused_edit(request, object_id)):
+            return archived
         if request.method == "POST":
             sync_edit.check(self, request, object_id)
         return super().changeform_view(request, object_id, form_url, extra_context)

@@ -164,7 +164,7 @@ def open_destination(connection: Connection, *, object_name: str, options: Mappi
         built = destinations.build(
             connection.kind,
             config=connection.config or {},
-            credentials=ConnectionCredentials(connection.pk),
+            credentials=_store_of(connection),
             object_name=object_name,
             options=options,
             allowed_private_networks=tuple(settings.RETL["ALLOWED_PRIVATE_NETWORKS"]),
@@ -172,6 +172,31 @@ def open_destination(connection: Connection, *, object_name: str, options: Mappi
     except ImportError as error:
         raise _missing_package(connection, error) from error
     return ruled(built, error_rules.load([connection])[connection.pk])
+
+
+@dataclass
+class InMemory:
+    """Secrets of a connection that is not saved: settings that are looked at before they are taken. Nothing new is kept."""
+
+    secrets: Mapping[str, Any]
+
+    def read(self) -> Mapping[str, Any]:
+        return self.secrets
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[InMemory]:
+        yield self
+
+    def save(self, secrets: Mapping[str, Any]) -> None:
+        self.secrets = dict(secrets)
+
+    def revoke(self, reason: str) -> None:
+        """There is nothing to mark."""
+
+
+def _store_of(connection: Connection) -> ConnectionCredentials | InMemory:
+    is_unsaved = connection._state.adding
+    return InMemory(_secrets_of(connection)) if is_unsaved else ConnectionCredentials(connection.pk)
 
 
 def objects(connection: Connection) -> list[str]:

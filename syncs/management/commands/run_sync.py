@@ -57,6 +57,8 @@ class Command(BaseCommand):
         exact = [known for known in names if known == name] or [known for known in names if known.lower() == name.lower()]
         if len(exact) == 1:
             return Sync.objects.get(name=exact[0])
+        if Sync.objects.filter(name__iexact=name, is_archived=True).exists():
+            raise CommandError(f"“{name}” is archived and runs no more.", returncode=following.FAILED_EXIT)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names[:3]
         hint = f" Did you mean {', '.join(f'“{other}”' for other in near)}?" if near else " There is no sync yet."
         raise CommandError(f"There is no sync “{name}”.{hint}", returncode=following.FAILED_EXIT)
