@@ -152,6 +152,7 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a mapping of a thousand lines has nine fields each
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -206,6 +207,7 @@ RETL: dict[str, Any] = {
     "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
     "REJECTED_ROW_SINK": "dlq.sink.DLQSink",
     "REPROCESS_SELECTION": "dlq.sink.EntrySelection",
+    "PAGE_MASK": "dlq.services.page_mask.PageMask",
     # Destinations in private address ranges are refused unless an operator lists the range here (CIDR, comma separated).
     "ALLOWED_PRIVATE_NETWORKS": tuple(
         env.list("RETL_ALLOWED_PRIVATE_NETWORKS", default=["127.0.0.0/8", "::1/128"] if DEBUG else [])

@@ -11,7 +11,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
-_PORTS = {"REJECTED_ROW_SINK": ("store", "resolve", "finish"), "REPROCESS_SELECTION": ("chunks", "stored", "gone")}
+_PORTS = {
+    "REJECTED_ROW_SINK": ("store", "resolve", "finish"),
+    "REPROCESS_SELECTION": ("chunks", "stored", "gone"),
+    "PAGE_MASK": ("row",),
+}
 
 
 @register()

@@ -10,6 +10,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from syncs.engine.hashing import canonical_body
+
 NOTHING = "–"
 
 
@@ -72,6 +74,14 @@ def badge(status: str, label: str | None = None) -> SafeString:
 
 def link(url: str, text: Any) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
+
+
+def exact_json(value: Any) -> str:
+    """One line of JSON; ``Decimal`` as a number with all its digits."""
+    try:
+        return canonical_body(value).decode()
+    except (UnicodeEncodeError, RecursionError):  # half of a surrogate pair, nesting without end
+        return compact_json(value)
 
 
 def compact_json(value: Any) -> str:

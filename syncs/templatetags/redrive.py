@@ -58,6 +58,12 @@ def rd_compact(value: Any) -> str:
 
 
 @register.filter
+def rd_value(value: Any) -> str:
+    """A value as one line of JSON: texts in quotes, numbers with all their digits."""
+    return formats.exact_json(value)
+
+
+@register.filter
 def rd_row(row: Any, columns: Iterable[str]) -> list[tuple[str, Any]]:
     """(column, value) of a preview row."""
     return list(zip(columns, row.values, strict=False))
