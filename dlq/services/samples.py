@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Max, Min
 
+from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
 
 SYNCS_MAX = 8  # the largest ones; a look into eight warehouses is as much as a page may ask for
@@ -67,7 +68,7 @@ def _pick(parts: list[Part], rows: Iterable[tuple[int, int]], luck: random.Rando
 
 def _probe(parts: list[Part], chosen: DLQEntryQuerySet, luck: random.Random) -> None:
     """For each of ``wanted`` places in the range of ids, the next entry from there on."""
-    places = [(part.sync_id, place) for part in parts for place in _places(part, luck)]
+    places = [(part.sync_id, place) for part in parts for place in _places(part.first_id, part.last_id, part.wanted, luck)]
     selected, params = chosen.order_by().values_list("sync_id", "pk").query.sql_with_params()
     listed = ", ".join(f"({int(sync_id)}, {int(place)})" for sync_id, place in places)
     statement = (
@@ -82,7 +83,23 @@ def _probe(parts: list[Part], chosen: DLQEntryQuerySet, luck: random.Random) -> 
         part.ids = sorted(pk for sync_id, pk in rows if sync_id == part.sync_id and pk is not None)
 
 
-def _places(part: Part, luck: random.Random) -> list[int]:
+def _places(first: int, last: int, wanted: int, luck: random.Random) -> list[int]:
     """One place in each of ``wanted`` equal stretches."""
-    width = (part.last_id - part.first_id + 1) / max(part.wanted, 1)
-    return [min(part.last_id, int(part.first_id + (n + luck.random()) * width)) for n in range(part.wanted)]
+    width = (last - first + 1) / max(wanted, 1)
+    return [min(last, int(first + (n + luck.random()) * width)) for n in range(wanted)]
+
+
+def scattered(chosen: DLQEntryQuerySet, size: int, *, last_id: int, seed: str) -> list[int]:
+    """At most ``size`` ids of a selection too large to be read: in each of as many equal stretches of the table's ids the next
+    one from some place on. What the whole is like is told by them; small syncs may be missing."""
+    first_id = DLQEntry.objects.order_by().aggregate(first=Min("pk"))["first"] or 0
+    places = _places(first_id, last_id, size, random.Random(seed))  # noqa: S311 - a sample, no secret
+    selected, params = chosen.order_by().values_list("pk").query.sql_with_params()
+    listed = ", ".join(f"({place})" for place in places)
+    statement = (
+        f"WITH chosen(id) AS NOT MATERIALIZED ({selected}), probe(place) AS (VALUES {listed}) "  # noqa: S608 - numbers
+        "SELECT DISTINCT (SELECT id FROM chosen WHERE chosen.id >= probe.place ORDER BY id LIMIT 1) FROM probe"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, params)
+        return sorted(pk for (pk,) in cursor.fetchall() if pk is not None)

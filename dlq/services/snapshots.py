@@ -98,8 +98,12 @@ class Snapshot:
         if self.ids is not None:
             chosen = DLQEntry.objects.filter(pk__in=self.ids)
         else:
-            chosen = (self.found or _filter_of(self.query)).entries()
+            chosen = self.filter().entries()
         return chosen.frozen(max_id=self.max_id, as_of=self.as_of)
+
+    def filter(self) -> EntryFilter:
+        """Raises ``ActRefusedError`` where the signed text cannot be read any more."""
+        return self.found or _filter_of(self.query)
 
     def showing(self, **values: Any) -> Snapshot:
         """The same confirmation, with what its page says of it."""

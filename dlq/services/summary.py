@@ -11,16 +11,19 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q
 
 from dlq.choices import EntryStatus
-from dlq.models import ErrorGroup
-from dlq.services import estimates, preflight
+from dlq.models import DLQEntry, ErrorGroup
+from dlq.services import estimates, preflight, samples
 from dlq.services.entries import BUSY, CLOSED, NO_KEY, NOT_DISCARDED, LeftOut
 from dlq.services.estimates import Estimate
 from dlq.services.preflight import SyncChanges
 from dlq.services.snapshots import BulkKind, Snapshot
+from dlq.services.tally import counts as tally_counts
 from syncs.errors import ErrorType
 from syncs.models import Sync
 
 GROUPS_SHOWN = 6
+LARGE = 100_000  # more are not read for the page: five seconds for a million, half a minute while the disk is cold
+SAMPLE = 400
 SYNCS_READ = 500  # the largest ones; of the rest only the number is told
 _BUSY = (EntryStatus.QUEUED, EntryStatus.INFLIGHT)
 
@@ -36,6 +39,7 @@ class Line:
 class Summary:
     """``count``: entries that the act would take; the breakdowns are of these. ``left_out``: the rest, with why.
     ``passing_count``: of these, failed for a reason that passes by itself. ``changes``, ``estimate``: for a reprocess.
+    ``sample_size``: 0, or of so many entries the groups, times, versions and ``passing_count`` were guessed; the rest is exact.
     """
 
     count: int = 0
@@ -53,6 +57,7 @@ class Summary:
     group_titles: dict[int, str] = field(default_factory=dict)  # of the most frequent
     changes: SyncChanges | None = None
     estimate: Estimate | None = None
+    sample_size: int = 0
 
 
 @dataclass(slots=True)
@@ -70,8 +75,11 @@ class _Tally:
 def summarise(snapshot: Snapshot) -> Summary:
     """Three queries; for a reprocess five more, however many syncs and versions there are."""
     result, tally = Summary(), _Tally()
-    for row in _rows(snapshot):
+    lines = _tallied(snapshot)
+    for row in _rows(snapshot) if lines is None else lines:
         _add(result, tally, row, snapshot.kind)
+    if lines is not None:
+        _guess(result, tally, snapshot)
     largest = [pk for pk, _count in tally.syncs.most_common(SYNCS_READ)]
     chosen = Sync.objects.filter(pk__in=largest).select_related("source", "destination")
     syncs: dict[int, Any] = {sync.pk: sync for sync in estimates.with_newest_runs(chosen)}
@@ -104,6 +112,40 @@ def _rows(snapshot: Snapshot) -> Iterable[dict[str, Any]]:
     return list(found.annotate(count=Count("pk"), passing=passing, **times))
 
 
+def _tallied(snapshot: Snapshot) -> list[dict[str, Any]] | None:
+    """What the tally tells of a selection that takes seconds to read; None where it is small, or is filtered by more."""
+    if snapshot.ids is not None or snapshot.count <= LARGE:
+        return None
+    facets = tally_counts(snapshot.filter())
+    if facets is None:
+        return None
+    columns = ("sync_id", "status", "error_type", "http_status", "count")
+    unknown = {"passing": 0, "oldest": None, "newest": None}
+    return [dict(zip(columns, line, strict=True)) | unknown for line in facets.lines]
+
+
+def _guess(result: Summary, tally: _Tally, snapshot: Snapshot) -> None:
+    """Groups, versions and times, from a sample of the entries that the act would take, scaled up to all of them."""
+    ids = samples.scattered(snapshot.entries(), SAMPLE, last_id=snapshot.max_id, seed=snapshot.nonce)
+    columns = ("sync_id", "version_id", "group_id", "is_permanent", "first_failed_at", "last_failed_at", "status", "error_type")
+    taken = [
+        row
+        for row in DLQEntry.objects.filter(pk__in=ids).values(*columns)
+        if not _obstacle(snapshot.kind, row["status"], row["error_type"])
+    ]
+    if not taken:
+        return
+    result.sample_size = len(taken)
+    each = result.count / len(taken)
+    groups = Counter(row["group_id"] for row in taken)
+    versions = Counter((row["sync_id"], row["version_id"]) for row in taken)
+    tally.groups = Counter({pk: round(count * each) for pk, count in groups.items()})
+    tally.versions = Counter({key: round(count * each) for key, count in versions.items()})
+    result.passing_count = round(sum(not row["is_permanent"] for row in taken) * each)
+    result.oldest_at = min(row["first_failed_at"] for row in taken)
+    result.newest_at = max(row["last_failed_at"] for row in taken)
+
+
 def _add(result: Summary, tally: _Tally, row: Mapping[str, Any], kind: BulkKind) -> None:
     count = row["count"]
     obstacle = _obstacle(kind, row["status"], row["error_type"])
@@ -112,13 +154,14 @@ def _add(result: Summary, tally: _Tally, row: Mapping[str, Any], kind: BulkKind)
         return
     result.count += count
     result.passing_count += row["passing"]
-    result.oldest_at = min(filter(None, (result.oldest_at, row["oldest"])))
-    result.newest_at = max(filter(None, (result.newest_at, row["newest"])))
+    result.oldest_at = min(filter(None, (result.oldest_at, row["oldest"])), default=None)
+    result.newest_at = max(filter(None, (result.newest_at, row["newest"])), default=None)
     tally.syncs[row["sync_id"]] += count
     tally.types[ErrorType(row["error_type"]).info.label] += count
     tally.codes["No response" if row["http_status"] is None else str(row["http_status"])] += count
-    tally.groups[row["group_id"]] += count
-    tally.versions[row["sync_id"], row["version_id"]] += count
+    if "group_id" in row:
+        tally.groups[row["group_id"]] += count
+        tally.versions[row["sync_id"], row["version_id"]] += count
 
 
 def _obstacle(kind: BulkKind, status: str, error_type: str) -> str:

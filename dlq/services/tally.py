@@ -34,7 +34,7 @@ class Facets:
     syncs: Counter[int] = field(default_factory=Counter)
     error_types: Counter[str] = field(default_factory=Counter)
     codes: Counter[int | None] = field(default_factory=Counter)
-    lines: list[tuple[int, str, str, int | None]] = field(default_factory=list)  # combinations that make up the total
+    lines: list[_Line] = field(default_factory=list)  # combinations that make up the total, each with its count
 
 
 def counts(found: EntryFilter) -> Facets | None:
@@ -57,7 +57,7 @@ def counts(found: EntryFilter) -> Facets | None:
         missed = sum(misses)
         if missed == 0:
             facets.total += count
-            facets.lines.append((sync_id, status, error_type, code))
+            facets.lines.append((sync_id, status, error_type, code, count))
         if missed == misses[0]:
             facets.statuses[status] += count
         if missed == misses[1]:
@@ -69,10 +69,10 @@ def counts(found: EntryFilter) -> Facets | None:
     return facets
 
 
-def of_lines(lines: Sequence[tuple[int, str, str, int | None]]) -> Q:
+def of_lines(lines: Sequence[_Line]) -> Q:
     """The entries of these combinations, in a form that the index over exactly these columns answers."""
     syncs: dict[tuple[str, str, int | None], list[int]] = {}
-    for sync_id, status, error_type, code in lines:
+    for sync_id, status, error_type, code, _count in lines:
         syncs.setdefault((error_type, status, code), []).append(sync_id)
     if len(syncs) > _LINES_MAX:
         return Q()

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from dlq.choices import ReprocessMode
+from dlq.choices import EntryStatus, ReprocessMode
 from dlq.models import DLQEntry
-from dlq.services import estimates, preflight, samples, snapshots
+from dlq.services import estimates, preflight, samples, snapshots, summary
+from dlq.services.entries import CLOSED
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.preflight import needs_acknowledgement, rows_sentence, sync_sentence
 from dlq.services.snapshots import BulkKind, Looked, Shown, Snapshot
@@ -235,3 +239,35 @@ def test_a_confirmation_is_narrowed_to_the_syncs_one_may_see(ana: User) -> None:
     assert not foreign.entries().exists()
     root = User.objects.create_superuser("root")
     assert take(root).count == 2
+
+
+def test_large_selections_are_counted_exactly_and_judged_by_a_sample(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that grows with the selection is read: the tally counts, a sample tells of errors, times and versions."""
+    monkeypatch.setattr(summary, "LARGE", 50)
+    run = make_run(make_sync())
+    often, seldom = make_group(run.sync, title="Often"), make_group(run.sync, title="Seldom", error_type="timeout")
+    make_entries(180, run, often)
+    make_entries(20, run, seldom, is_permanent=False)
+    make_entries(7, run, often, status=EntryStatus.DISCARDED, closed_at=timezone.now(), close_reason="because")
+    snapshot = snapshots.take(BulkKind.REPROCESS, EntryFilter(statuses=()), user=ana)
+    with CaptureQueriesContext(connection) as seen:
+        found = summarise(snapshot)
+    assert not [query for query in seen if "GROUP BY" in query["sql"] and "version_id" in query["sql"]]
+    assert (found.count, [(line.label, line.count) for line in found.by_type]) == (200, [("Validation", 180), ("Timeout", 20)])
+    assert [(one.count, one.reason) for one in found.left_out] == [(7, CLOSED)]
+    assert 0 < found.sample_size <= summary.SAMPLE
+    assert found.changes is not None
+    assert found.changes.total == pytest.approx(200, abs=2)
+    assert [line.label for line in found.by_group] == ["Often", "Seldom"]
+    assert sum(line.count for line in found.by_group) == pytest.approx(200, abs=2)
+    assert found.passing_count == pytest.approx(20, abs=2)
+    assert found.oldest_at == DLQEntry.objects.filter(status="open").order_by("first_failed_at")[0].first_failed_at
+
+
+def test_large_selections_that_the_tally_does_not_know_are_read(ana: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "LARGE", 5)
+    run = make_run(make_sync())
+    group = make_group(run.sync)
+    make_entries(20, run, group)
+    found = summarise(snapshots.take(BulkKind.REPROCESS, EntryFilter(group_id=group.pk), user=ana))
+    assert (found.count, found.sample_size) == (20, 0)
