@@ -21,6 +21,11 @@ DESTINATION_KINDS: dict[str, tuple[str, str]] = {
     "http": ("HTTP API (configured by data)", "syncs.destinations.http_api"),
     "database": ("Database table", "syncs.destinations.database"),
     "hubspot": ("HubSpot CRM", "syncs.destinations.vendors.hubspot"),
+    "braze": ("Braze", "syncs.destinations.vendors.braze"),
+    "intercom": ("Intercom", "syncs.destinations.vendors.intercom"),
+    "iterable": ("Iterable", "syncs.destinations.vendors.iterable"),
+    "mailchimp": ("Mailchimp", "syncs.destinations.vendors.mailchimp"),
+    "slack": ("Slack incoming webhook", "syncs.destinations.vendors.slack"),
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

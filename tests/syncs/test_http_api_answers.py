@@ -122,3 +122,17 @@ def test_count_may_be_higher_than_the_records_without_error_but_not_lower(server
     made = destination(settings(server, {**KEYS, "locator": locator}))
     server.script(Answer.json({"done": count, "errors": [{"index": 0, "message": "no"}]}))
     assert states(made.write(batch(*[contact(key) for key in "abc"]))) == ["rejected", state, state]
+
+
+@pytest.mark.parametrize(
+    "nulls, expected",
+    [
+        ("null", {"a": None, "in": {"b": None, "c": 1}}),
+        ("omit", {"in": {"c": 1}}),
+        ("empty_text", {"a": "", "in": {"b": "", "c": 1}}),
+    ],
+)
+def test_nulls_are_treated_alike_at_every_depth(server, nulls, expected):
+    made = destination(settings(server, {"path": "/", "record": {"nulls": nulls}}))
+    made.write(batch(record("k", {"a": None, "in": {"b": None, "c": 1}})))
+    assert server.requests[0].json() == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -25,7 +25,7 @@ from syncs.destinations.http_api.config import (
     PerCall,
 )
 from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
-from syncs.destinations.http_api.reading import read_json
+from syncs.destinations.http_api.reading import read_json, read_pages
 from syncs.destinations.http_api.rules import Classifier
 from syncs.errors import ConfigError, ErrorType
 from syncs.http import Failure, Response, Session
@@ -99,6 +99,10 @@ class HttpDestination(WithoutJobs):
     def read(self, path: str) -> Any:
         """The JSON at a path below the base URL, for discovery. Raises as ``read_json`` does."""
         return read_json(self._caller, self._config.headers, path)
+
+    def read_pages(self, path: str) -> Iterator[Any]:
+        """The same for a list that the header ``Link`` continues."""
+        return read_pages(self._caller, self._config.headers, path, base_url=self._config.base_url)
 
     def close(self) -> None:
         self._session.close()

@@ -149,13 +149,15 @@ def _wrapper(operation: OperationConfig) -> tuple[bytes, bytes]:
 
 
 def _converted(properties: Mapping[str, Any], envelope: Envelope) -> dict[str, Any]:
-    converted = {}
+    converted: dict[str, Any] = {}
     for name, value in properties.items():
         if value is None:
             if envelope.nulls is not Nulls.OMIT:
                 converted[name] = None if envelope.nulls is Nulls.NULL else ""
+        elif envelope.values_as_strings:
+            converted[name] = _as_string(value)
         else:
-            converted[name] = _as_string(value) if envelope.values_as_strings else value
+            converted[name] = _converted(value, envelope) if isinstance(value, dict) else value
     return converted
 
 

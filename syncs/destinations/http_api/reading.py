@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +17,31 @@ from syncs.records import BatchResult
 def read_json(caller: Caller, headers: dict[str, str], path: str) -> Any:
     """The JSON at a path below the base URL. Raises ``CredentialsError`` (401, 403), ``TransientError`` (no answer, 429, 5xx),
     ``ConfigError`` (anything else that is not JSON with a 2xx)."""
-    sent = {"Accept": "application/json", **headers}
-    called = caller.send("GET", path, sent, None)
+    return _json(_read(caller, headers, path), path)
+
+
+def read_pages(caller: Caller, headers: dict[str, str], path: str, *, base_url: str, most: int = 100) -> Iterator[Any]:
+    """The same, page by page as the header ``Link`` leads on (RFC 8288, ``rel="next"``), below the base URL only."""
+    for _ in range(most):
+        called = _read(caller, headers, path)
+        yield _json(called, path)
+        link = called.answer.headers.get("Link", "") if isinstance(called.answer, Response) else ""
+        found = _NEXT.search(link)
+        if found is None:
+            return
+        path = found[1].removeprefix(base_url)
+        if not path.startswith("/"):
+            raise ConfigError("The destination leads to another host for more of its fields; that is not followed.")
+
+
+_NEXT = re.compile(r'<([^<>]+)>\s*;[^<]*?\brel="?next\b')
+
+
+def _read(caller: Caller, headers: dict[str, str], path: str) -> Called:
+    called = caller.send("GET", path, {"Accept": "application/json", **headers}, None)
     if isinstance(called.answer, Response) and called.answer.status == 401:
         called = caller.send_renewed(called) or called
-    return _json(called, path)
+    return called
 
 
 def _json(called: Called, path: str) -> Any:

@@ -100,8 +100,8 @@ class Vendor:
             made=self.destination,
         )
         destination.object_name = object_name
-        if self.discover is not None:
-            destination.discover = self.discover
+        destination.discover = self.discover
+        if self.discover is not None or self.destination.fields is not VendorDestination.fields:
             destination.capabilities = replace(destination.capabilities, discovery=frozenset({Discovery.FIELDS}))
         return destination
 
@@ -120,11 +120,11 @@ def _field_issue(field: ConfigField, config: Mapping[str, Any], secrets: Mapping
     value = (secrets if field.is_secret else config).get(field.name)
     if value in (None, "", {}, []):
         return Issue(field.name, "Is required.") if field.is_required else None
-    if field.choices and value not in dict(field.choices):
-        return Issue(field.name, f"“{str(value)[:60]}” is not a choice here. Known: {', '.join(dict(field.choices))}.")
     is_text = field.type in ("text", "secret", "choice")
     if is_text and not isinstance(value, str):
         return Issue(field.name, "Must be text.")
+    if field.choices and value not in dict(field.choices):
+        return Issue(field.name, f"“{str(value)[:60]}” is not a choice here. Known: {', '.join(dict(field.choices))}.")
     if field.type == "integer" and (not isinstance(value, int) or isinstance(value, bool)):
         return Issue(field.name, "Must be a whole number.")
     if field.type == "boolean" and not isinstance(value, bool):
