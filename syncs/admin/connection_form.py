@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -12,10 +13,11 @@ from syncs.choices import ConnectionRole
 from syncs.connectors import ConfigField, Issue
 from syncs.destinations import registry as destinations
 from syncs.models import Connection
-from syncs.services import connections
+from syncs.services import connection_changes, connections
 from syncs.sources import registry as sources
 
 CONFIG, SECRET, CLEAR = "config__", "secret__", "clear__"
+_LOGIN = {"client_id", "client_secret", "refresh_token"}
 _KINDS = {ConnectionRole.SOURCE: sources, ConnectionRole.DESTINATION: destinations}
 
 
@@ -38,12 +40,20 @@ def declared(role: str, kind: str) -> tuple[ConfigField, ...]:
 
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
     _Form = forms.ModelForm[Connection]
 else:
     _Form = forms.ModelForm
 
 
 class ConnectionForm(_Form):
+    expires_on = forms.DateField(
+        required=False,
+        label="Expires on",
+        help_text="Where you know when a key or token ends: from some days before, the connection and its syncs warn.",
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+    )
     role: str
     kind: str
     settings: tuple[ConfigField, ...] = ()
@@ -124,7 +134,9 @@ def names(form: type[ConnectionForm]) -> tuple[list[str], list[str]]:
 
 def initial(form: type[ConnectionForm], connection: Connection | None) -> dict[str, Any]:
     config = connection.config if connection else {}
-    return {CONFIG + s.name: config.get(s.name, s.default) for s in form.settings if not s.is_secret}
+    ends_at = connection.credential_expires_at if connection else None
+    settings = {CONFIG + s.name: config.get(s.name, s.default) for s in form.settings if not s.is_secret}
+    return {**settings, "expires_on": ends_at.date() if ends_at else None}
 
 
 def _field(setting: ConfigField) -> forms.Field:
@@ -159,18 +171,39 @@ def _secret_fields(setting: ConfigField, *, is_set: bool) -> dict[str, forms.Fie
     return found
 
 
-def save(connection: Connection, form: ConnectionForm, *, change: bool) -> None:
-    """Save settings; merge secrets under the row's lock, since a worker may have refreshed a token meanwhile."""
+def save(connection: Connection, form: ConnectionForm, *, change: bool, by: User) -> None:
+    """Save settings, and say in the history what changed; a secret by its name alone."""
+    before = connection_changes.settings_of(Connection.objects.get(pk=connection.pk)) if change else {}
+    names = {"name", "description", "config", "updated_at", *_take_expiry(connection, form)}
     if not change:
         connection.save()
+        connection_changes.created(connection, by=by)
         return
+    _save_merged(connection, form, names)
+    secrets = connection_changes.Secrets(tuple(form.new_secrets), tuple(form.cleared))
+    connection_changes.changed(connection, before, secrets, by=by)
+
+
+def _take_expiry(connection: Connection, form: ConnectionForm) -> set[str]:
+    """The typed date as the moment it begins; the day a destination told keeps its time."""
+    typed, known = form.cleaned_data.get("expires_on"), connection.credential_expires_at
+    if typed == (known.date() if known else None):
+        return set()
+    connection.credential_expires_at = datetime(typed.year, typed.month, typed.day, tzinfo=UTC) if typed else None
+    return {"credential_expires_at"}
+
+
+def _save_merged(connection: Connection, form: ConnectionForm, names: set[str]) -> None:
+    """Secrets are merged under the row's lock, since a worker may have refreshed a token meanwhile."""
     if connections.unreadable(Connection.objects.get(pk=connection.pk)):  # whoever saves here was told that they are lost
         connection.secrets = dict(form.new_secrets)
-        connection.save(update_fields={"name", "description", "config", "secrets", "updated_at"})
+        connection.save(update_fields={*names, "secrets"})
         return
     with connections.ConnectionCredentials(connection.pk).locked() as stored:
         merged = {name: value for name, value in stored.secrets.items() if name not in form.cleared}
         merged.update(form.new_secrets)
+        if _LOGIN & {*form.new_secrets, *form.cleared}:  # what the former ones brought must not be used any longer
+            merged = {name: value for name, value in merged.items() if name not in ("access_token", "expires_at")}
         connection.secrets = merged
         changed = {"secrets"} if merged != dict(stored.secrets) else set()
-        connection.save(update_fields={"name", "description", "config", "updated_at", *changed})
+        connection.save(update_fields={*names, *changed})

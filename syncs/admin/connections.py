@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.forms import ModelForm
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, connection_form
+from syncs.admin import acts, connection_form, connection_login, connection_page
+from syncs.admin.address import connection_url
 from syncs.choices import ConnectionRole, ConnectionState, labelled
 from syncs.console import formats, links
 from syncs.console.changelist import ConsoleAdmin
@@ -58,7 +60,7 @@ class ConnectionAdmin(ConsoleAdmin):
     # --- columns
     @admin.display(description="Connection", ordering="name")
     def title(self, connection: Connection) -> SafeString:
-        url = reverse("admin:syncs_connection_change", args=(connection.pk,))
+        url = connection_url(connection.pk)
         return format_html(
             '<a class="rd-name" href="{}">{}</a><span class="rd-sub">{}</span>', url, connection.name, connection.description
         )
@@ -117,7 +119,7 @@ class ConnectionAdmin(ConsoleAdmin):
             sets.append((connection_form.kind_label(role, kind), {"fields": settings}))
         if secrets:
             note = "Stored encrypted and never shown again, not here and not in exports or logs."
-            sets.append(("Secrets", {"fields": secrets, "description": note}))
+            sets.append(("Secrets", {"fields": [*secrets, "expires_on"], "description": note}))
         return sets
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -152,33 +154,26 @@ class ConnectionAdmin(ConsoleAdmin):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "title": str(connection)})
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        connection_form.save(obj, form, change=change)
+        connection_form.save(obj, form, change=change, by=acts.user_of(request))
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         if {"_continue", "_addanother"} & request.POST.keys():
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, f"“{obj}” is saved. Press “Test the connection” to see whether it answers.")
-        return HttpResponseRedirect(reverse("admin:syncs_connection_change", args=(obj.pk,)))
+        return HttpResponseRedirect(connection_url(obj.pk))
 
-    # --- test
+    # --- its page, the test, the login, one record
     def get_urls(self) -> list[URLPattern]:
-        test = path("<int:pk>/test/", self.admin_site.admin_view(self.test_view), name="syncs_connection_test")
-        return [test, *super().get_urls()]
+        def at(route: str, name: str, view: Any) -> URLPattern:
+            return path(route, self.admin_site.admin_view(partial(view, self)), name=f"syncs_connection_{name}")
 
-    def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        connection = Connection.objects.filter(pk=pk).first()
-        acts.demand(self.has_change_permission(request, connection))
-        if connection is None:
-            raise Http404(f"There is no connection {pk}.")
-        report = connections.check(connection, by=acts.user_of(request))
-        details = "; ".join(
-            f"{name}: {text}" for name, text in (report.details or {}).items() if str(text) not in report.message
-        )
-        text = f"{report.message} ({report.milliseconds:,.0f} ms{'; ' + details if details else ''})"
-        (messages.success if report.is_ok else messages.error)(request, f"“{connection}”: {text}")
-        return HttpResponseRedirect(reverse("admin:syncs_connection_change", args=(pk,)))
+        own = [
+            at("<int:pk>/", "page", connection_page.page),
+            at("<int:pk>/test/", "test", connection_page.test),
+            at("<int:pk>/login/", "login", connection_login.depart),
+            at("login/callback/", "callback", connection_login.callback),
+        ]
+        return [*own, *super().get_urls()]
 
 
 def _chosen(request: HttpRequest) -> tuple[str, str]:

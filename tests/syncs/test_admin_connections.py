@@ -164,7 +164,7 @@ def test_connection_test_reports_success_with_milliseconds(admin_client: Client,
     assert source.state == "ok"
     assert source.checked_at is not None
     assert " ms" in html
-    assert "rd-notice-good" in html
+    assert "Passed" in html
 
 
 def test_connection_test_reports_failure_in_words(admin_client: Client, http: Connection):
@@ -172,7 +172,9 @@ def test_connection_test_reports_failure_in_words(admin_client: Client, http: Co
     http.refresh_from_db()
     assert http.state == "failing"
     assert http.state_message
-    assert "rd-notice-bad" in answer.content.decode()
+    html = answer.content.decode()
+    assert "Failed" in html
+    assert "Correct host and port in base_url" in html
     assert SECRET not in answer.content.decode()
 
 

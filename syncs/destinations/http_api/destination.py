@@ -27,6 +27,7 @@ from syncs.destinations.http_api.config import (
 from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
 from syncs.destinations.http_api.reading import read_json, read_pages
 from syncs.destinations.http_api.rules import Classifier
+from syncs.destinations.http_api.oauth import AuthorizationCode
 from syncs.errors import ConfigError, ErrorType
 from syncs.http import Failure, Response, Session
 from syncs.records import (
@@ -85,7 +86,12 @@ class HttpDestination(WithoutJobs):
             )
             for operation, operation_config in self._object.operations.items()
         }
-        self.capabilities = _capabilities(self._object)
+        self.capabilities = capabilities(config, self._object)
+
+    @property
+    def login(self) -> AuthorizationCode | None:
+        """How a person logs in at the destination, where that is how the connection proves itself."""
+        return self._auth if isinstance(self._auth, AuthorizationCode) else None
 
     def check(self) -> CheckReport:
         return checking.check(self._config, self._session, self._auth)

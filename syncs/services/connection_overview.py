@@ -1,0 +1,143 @@
+"""What the page of a connection reads: limits in force, who uses it, how it fared; a fixed number of queries."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, Sum
+from django.utils import timezone
+
+from syncs.choices import ConnectionRole, RunStatus, StepKind
+from syncs.destinations import registry as destinations
+from syncs.destinations.base import Destination
+from syncs.errors import RedriveError
+from syncs.models import Connection, RateWindow, Run, Step, Sync
+from syncs.services import access, connections, overview
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+OBJECTS_SHOWN = 30
+_NEWEST_RUNS = 2000  # health is read from so many runs at most, however often syncs run
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``objects`` share these ``lines``: (what, in words).."""
+
+    objects: list[str]
+    lines: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """``used``: calls taken in the window that is open now."""
+
+    used: int
+    limit: int
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the settings alone tell of a destination; ``problem`` where they do not hold."""
+
+    limits: list[Limits]
+    budget: Budget | None
+    can_log_in: bool
+    hidden_count: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Of the runs of the last 24 hours. ``wait_seconds``: what their runs waited, for rate limits and open breakers."""
+
+    run_count: int
+    failed_count: int
+    call_count: int
+    retry_count: int
+    accepted_count: int
+    dead_lettered_count: int
+    wait_count: int
+    wait_seconds: float
+    is_capped: bool
+
+
+def described(connection: Connection) -> Described:
+    if connection.role != ConnectionRole.DESTINATION:
+        return Described([], None, False)
+    limits: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    budgets: list[tuple[int, float]] = []
+    can_log_in = False
+    try:
+        names = connections.objects(connection)
+        for name in names[:OBJECTS_SHOWN] or [""]:
+            with closing(_built(connection, name)) as built:
+                can_log_in = getattr(built, "login", None) is not None
+                found = built.capabilities
+                limits.setdefault(tuple(found.described()), []).append(name)
+                if found.requests_per_window:
+                    budgets.append((found.requests_per_window, found.window_seconds))
+    except (RedriveError, ImportError) as error:
+        return Described([], None, False, problem=str(error))
+    lines = [Limits(objects, list(found)) for found, objects in limits.items()]
+    hidden = max(0, len(names) - OBJECTS_SHOWN)
+    return Described(lines, _budget(connection, *max(budgets)) if budgets else None, can_log_in, hidden)
+
+
+def _built(connection: Connection, name: str) -> Destination:
+    """Without its rules, and without a look at the database: only what it says of itself is asked."""
+    return destinations.build(
+        connection.kind,
+        config=connection.config or {},
+        credentials=connections.InMemory({}),
+        object_name=name,
+        options={},
+        allowed_private_networks=tuple(settings.RETL["ALLOWED_PRIVATE_NETWORKS"]),
+    )
+
+
+def _budget(connection: Connection, limit: int, window_seconds: float) -> Budget:
+    window = RateWindow.objects.filter(connection=connection).first()
+    is_open = window and timezone.now() < window.window_started_at + timedelta(seconds=window_seconds)
+    return Budget(window.used_count if window and is_open else 0, limit, window_seconds)
+
+
+def using(connection: Connection, user: User) -> list[Any]:
+    """Syncs that read or write through it and that the user may see, with the figures of the sync list, worst first."""
+    mine = Sync.objects.active().filter(Q(source=connection) | Q(destination=connection))
+    return list(overview.with_list_figures(access.scoped(mine, user, by="pk")).order_by("urgency", "name"))
+
+
+def health(syncs: list[Any], *, now: datetime | None = None) -> Health:
+    since = (now or timezone.now()) - timedelta(hours=24)
+    newest = list(
+        Run.objects.filter(sync__in=[sync.pk for sync in syncs]).order_by("-id").values_list("pk", flat=True)[:_NEWEST_RUNS]
+    )
+    recent = Run.objects.filter(pk__in=newest, started_at__gte=since)
+    found = recent.aggregate(
+        n=Count("pk"),
+        failed=Count("pk", filter=Q(status=RunStatus.FAILED)),
+        calls=Sum("request_count", default=0),
+        retries=Sum("retry_count", default=0),
+        accepted=Sum("accepted_count", default=0),
+        refused=Sum("dead_lettered_count", default=0),
+    )
+    took = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
+    waits = Step.objects.filter(run__in=recent.values("pk"), kind=StepKind.WAIT).aggregate(n=Count("pk"), took=Sum(took))
+    return Health(
+        found["n"],
+        found["failed"],
+        found["calls"],
+        found["retries"],
+        found["accepted"],
+        found["refused"],
+        waits["n"],
+        waits["took"].total_seconds() if waits["took"] else 0.0,
+        len(newest) == _NEWEST_RUNS,
+    )
