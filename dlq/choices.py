@@ -39,6 +39,7 @@ class EventKind(StrEnum):
     EXPORTED = "exported"
     REVEALED = "revealed"  # somebody looked at values that are masked by default
     CHECKED = "checked"  # the warehouse row was read again and compared
+    RECLASSIFIED = "reclassified"  # error rules of today were applied to it
 
 
 class ReprocessMode(StrEnum):
@@ -130,6 +131,7 @@ class GroupEventKind(StrEnum):
     NOTED = "noted"
     MERGED = "merged"
     SPLIT = "split"
+    RETYPED = "retyped"  # dead letters came or went, because error rules gave them another type
 
 
 class RuleKind(StrEnum):

@@ -9,7 +9,7 @@ from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
 from dlq import triggers
-from dlq.services import exports, operations, regrouping, tally
+from dlq.services import exports, operations, reclassify, regrouping, tally
 from syncs.signals import idled, run_finished, ticked
 
 
@@ -31,6 +31,16 @@ def wake_regrouping(**_: Any) -> None:
 @receiver(idled)
 def regroup_here(**_: Any) -> bool:
     return regrouping.advance_here()
+
+
+@receiver(ticked)
+def wake_reclassifying(**_: Any) -> None:
+    reclassify.ring_lost()
+
+
+@receiver(idled)
+def reclassify_here(**_: Any) -> bool:
+    return reclassify.advance_here()
 
 
 @receiver(run_finished)

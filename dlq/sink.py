@@ -115,6 +115,10 @@ class DLQSink:
         entry.error_type, entry.error_code, entry.field = failure.error_type, failure.error_code, failure.field
         entry.message = failure.message[:_MESSAGE_KEPT]
         entry.is_permanent = error.permanent
+        ruled = error.ruled
+        entry.error_rule_id = ruled.rule_id if ruled else None
+        entry.said_type = ruled.type.value if ruled else ""
+        entry.said_permanent = ruled.is_permanent if ruled else None
         entry.http_status = error.http_status
         entry.response_excerpt = _clean(error.excerpt)
         entry.request_id = _clean(item.request_id)[:120]
@@ -239,7 +243,8 @@ class DLQSink:
 _REFRESHED = [
     "status", "group", "fingerprint", "error_type", "error_code", "field", "message", "is_permanent", "http_status",
     "response_excerpt", "request_id", "operation", "payload", "content_hash", "run", "version", "step_number", "attempt_count",
-    "failure_count", "last_failed_at", "updated_at", "reprocess_run", "reprocess_mode",
+    "failure_count", "last_failed_at", "updated_at", "reprocess_run", "reprocess_mode", "error_rule_id", "said_type",
+    "said_permanent",
 ]  # fmt: skip
 _OF_THE_ROW = ["source_row", "row_state", "row_checked_at"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlq.services import exports, operations, regrouping
+from dlq.services import reclassify as error_rules
 
 
 def advance(operation_id: int) -> None:
@@ -11,6 +12,10 @@ def advance(operation_id: int) -> None:
 
 def regroup(sync_id: int) -> None:
     regrouping.work(sync_id)
+
+
+def reclassify(job_id: int) -> None:
+    error_rules.work(job_id)
 
 
 def write_export(export_id: int) -> None:

@@ -4,6 +4,7 @@ from dlq.models.entry import DLQEntry
 from dlq.models.event import DLQEvent
 from dlq.models.group import ErrorGroup, FingerprintRule, GroupEvent, GroupHour, Regrouping
 from dlq.models.operation import BulkItem, BulkOperation
+from dlq.models.reclassification import Reclassification
 
 __all__ = [
     "BulkItem",
@@ -17,6 +18,7 @@ __all__ = [
     "GroupEvent",
     "GroupHour",
     "PayloadEdit",
+    "Reclassification",
     "Regrouping",
     "SavedView",
 ]

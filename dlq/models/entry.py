@@ -36,6 +36,11 @@ class DLQEntry(models.Model):
     field = models.CharField(max_length=255, blank=True, default="")
     message = models.TextField(blank=True, default="")
     is_permanent = models.BooleanField(default=True)
+    # The error rule that decided type and permanence; a number, not a key: rules are deleted, and then it names none. What the
+    # destination's own module had made of the answer is kept beside it, so that rules can be applied anew, or taken back.
+    error_rule_id = models.BigIntegerField(null=True, blank=True)
+    said_type = models.CharField(max_length=24, blank=True, default="")
+    said_permanent = models.BooleanField(null=True, blank=True)
     http_status = models.PositiveSmallIntegerField(null=True, blank=True)
     response_excerpt = models.TextField(blank=True, default="")
     request_id = models.CharField(max_length=120, blank=True, default="")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,9 @@ _WORK_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """What a move between groups needs of an entry, as it was read."""
+
     pk: int
     group_id: int
     updated_at: datetime
@@ -149,17 +151,17 @@ def _with(job: Regrouping, moved: Mapping[tuple[int, int], int]) -> dict[str, An
     return {"moves": dict(sums), "moved_count": job.moved_count + sum(moved.values())}
 
 
-def _rows(job: Regrouping) -> list[tuple[_Entry, Failure]]:
+def _rows(job: Regrouping) -> list[tuple[Entry, Failure]]:
     """The next live entries by id; at the second look those that failed since shortly before the rules changed."""
     live = DLQEntry.objects.filter(sync_id=job.sync_id, status__in=LIVE, pk__gt=job.position)
     if job.is_second_look:
         live = live.filter(last_failed_at__gte=job.requested_at - _MARGIN)
     chosen = live.order_by("pk").values_list(*_COLUMNS, *_OF_FAILURE)[:SLICE]
     width = len(_COLUMNS)
-    return [(_Entry(*row[:width]), Failure(*row[width:])) for row in chosen]
+    return [(Entry(*row[:width]), Failure(*row[width:])) for row in chosen]
 
 
-def _move(job: Regrouping, rows: Sequence[tuple[_Entry, Failure]]) -> Counter[tuple[int, int]]:
+def _move(job: Regrouping, rows: Sequence[tuple[Entry, Failure]]) -> Counter[tuple[int, int]]:
     """Returns (old group, new group) -> entries moved. Who changed in the meantime was placed by the new rules already, or is
     found at the second look."""
     oldest = min(entry.last_failed_at for entry, _failure in rows)
@@ -170,8 +172,8 @@ def _move(job: Regrouping, rows: Sequence[tuple[_Entry, Failure]]) -> Counter[tu
     if not wanted:
         return moved
     group_counters.lock({new for _entry, new in wanted.values()} | {entry.group_id for entry, _new in wanted.values()})
-    same = _unchanged([entry for entry, _new in wanted.values()])
-    now, shifts, arrivals = timezone.now(), Shifts(), _Arrivals()
+    same = unchanged([entry for entry, _new in wanted.values()])
+    now, shifts, arrivals = timezone.now(), Shifts(), Arrivals()
     by_move: dict[tuple[int, int], list[int]] = {}
     for entry, new in wanted.values():
         if entry.pk in same:
@@ -183,36 +185,37 @@ def _move(job: Regrouping, rows: Sequence[tuple[_Entry, Failure]]) -> Counter[tu
             chunk = ids[start_at : start_at + group_counters.CHUNK]
             moved[old, new] += DLQEntry.objects.filter(pk__in=chunk, group_id=old).update(group_id=new, updated_at=now)
     shifts.apply()
-    arrivals.apply(job, now)
+    arrivals.apply(now, by_id=job.requested_by_id, reason="Open dead letters came into it by a rule.")
     return moved
 
 
-def _unchanged(entries: Sequence[_Entry]) -> set[int]:
-    """Lock these entries; ids of those that are as they were read."""
+def unchanged(entries: Sequence[Entry], *, statuses: Collection[str] = LIVE) -> set[int]:
+    """Lock these entries; ids of those that are as they were read, in one of these states."""
     known = {entry.pk: (entry.group_id, entry.updated_at) for entry in entries}
     found: set[int] = set()
     ids = sorted(known)
     for start_at in range(0, len(ids), group_counters.CHUNK):
         chunk = ids[start_at : start_at + group_counters.CHUNK]
-        live = DLQEntry.objects.filter(pk__in=chunk, status__in=LIVE).order_by("pk").select_for_update()
+        live = DLQEntry.objects.filter(pk__in=chunk, status__in=statuses).order_by("pk").select_for_update()
         found |= {pk for pk, group_id, at in live.values_list("pk", "group_id", "updated_at") if known[pk] == (group_id, at)}
     return found
 
 
-class _Arrivals:
+class Arrivals:
     """What the groups that entries come into have seen now: from when to when, in which runs."""
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[datetime, datetime, int, int]] = {}
 
-    def add(self, group_id: int, entry: _Entry) -> None:
+    def add(self, group_id: int, entry: Entry) -> None:
         mine = (entry.first_failed_at, entry.last_failed_at, entry.first_run_id, entry.run_id)
         first, last, first_run, last_run = self._of.get(group_id, mine)
         self._of[group_id] = (
             min(first, mine[0]), max(last, mine[1]), min(first_run, mine[2]), max(last_run, mine[3])
         )  # fmt: skip
 
-    def apply(self, job: Regrouping, now: datetime) -> None:
+    def apply(self, now: datetime, *, by_id: int | None, reason: str) -> None:
+        """``by_id``, ``reason``: for the history of a resolved group, which is open again."""
         for group in ErrorGroup.objects.filter(pk__in=self._of).order_by("pk"):
             first, last, first_run, last_run = self._of[group.pk]
             ErrorGroup.objects.filter(pk=group.pk).update(
@@ -222,18 +225,18 @@ class _Arrivals:
                 last_run_id=max(last_run, group.last_run_id or last_run),
             )
             if group.state == GroupState.RESOLVED:
-                self._reopen(group, job, now)
+                self._reopen(group, now, by_id, reason)
 
-    def _reopen(self, group: ErrorGroup, job: Regrouping, now: datetime) -> None:
+    def _reopen(self, group: ErrorGroup, now: datetime, by_id: int | None, reason: str) -> None:
         mine = ErrorGroup.objects.filter(pk=group.pk, state=GroupState.RESOLVED)
         if mine.update(state=GroupState.OPEN, state_changed_at=now):
             GroupEvent.objects.create(
                 group=group,
                 kind=GroupEventKind.REOPENED,
                 at=now,
-                actor_id=job.requested_by_id,
+                actor_id=by_id,
                 door=Door.ADMIN,
-                reason="Open dead letters came into it by a rule.",
+                reason=reason,
             )
 
 
