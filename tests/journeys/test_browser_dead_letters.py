@@ -262,3 +262,21 @@ def test_rows_are_taken_along_as_a_file(agent: Visit, desk: Desk, tmp_path: Path
     assert {row["row_key"] for row in rows} == {"3", "5", "8"}
     assert {row["error_code"] for row in rows} == {"INVALID_NAME"}
     assert DLQEntry.objects.get(row_key="3").events.filter(kind="exported").exists()
+
+
+def test_a_large_export_is_fetched_from_the_page_of_its_worker(agent: Visit, desk: Desk, settings: Any, tmp_path: Path):
+    settings.RETL = {**settings.RETL, "EXPORT_STREAM_ROWS": 2, "EXPORT_DIR": str(tmp_path)}
+    page = agent.page
+    agent.go("/admin/dlq/dlqentry/?status=open")
+    page.check("input[name=across]")
+    page.click(".rd-bulkbar button:has-text('Export')")
+    page.click("button:has-text('Export 3 dead letters')")
+    page.wait_for_url("**/dlq/export/**")
+    page.wait_for_selector("h1 .badge-queued")
+    worker.until_idle()
+    page.wait_for_selector("h1 .badge-ready")  # the page refreshes by itself
+    with page.expect_download() as waiting:
+        page.click("a:has-text('Download')")
+    waiting.value.save_as(tmp_path / "fetched.csv")
+    rows = list(csv.DictReader((tmp_path / "fetched.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["row_key"] for row in rows} == {"3", "5", "8"}
