@@ -77,17 +77,17 @@ def _object(item: CrmObject) -> dict[str, Any]:
     operations = ("upsert", "insert", "update", "delete")
     return {
         "operations": {name: {"path": f"/api/objects/{item.name}/batch/{name}", "key_field": item.key} for name in operations},
-        "fields": [
-            {
-                "name": field.name,
-                "type": field.type,
-                "is_required": field.is_required,
-                "is_key": field.name == item.key,
-                "max_length": field.max_length,
-                "options": list(field.options),
-            }
-            for field in item.fields
-        ],
+        "discover": {
+            "path": f"/api/objects/{item.name}",
+            "fields": "fields",
+            "name": "name",
+            "type": "type",
+            "required": {"path": "required"},
+            "key": {"path": "key"},
+            "writable": {"path": "writable"},
+            "max_length": "max_length",
+            "options": "options[]",
+        },
     }
 
 

@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
-from retl_project.demo.crm_schema import OBJECTS, leaves
+from retl_project.demo.crm_fields import TYPES
+from retl_project.demo.crm_schema import OBJECTS, CrmField, CrmObject, leaves
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2430; }
@@ -16,6 +17,7 @@ h1 { font-size: 1.4rem; } nav a { margin-right: 1rem; } table { border-collapse:
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #dde3ea; vertical-align: top; }
 td { overflow-wrap: anywhere; }
 th { background: #f3f6f9; } .note { color: #5a6675; } input { padding: .3rem .5rem; } code { font-size: .9em; }
+td form { display: inline; } .problem { color: #a01818; }
 """
 
 
@@ -24,7 +26,8 @@ def _page(title: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · Sandbox CRM</title>'
         f'<link rel="stylesheet" href="/admin/style.css"></head><body>'
-        f'<nav><a href="/admin">Sandbox CRM</a>{links}<a href="/admin/receipts">Receipts</a></nav>'
+        f'<nav><a href="/admin">Sandbox CRM</a>{links}<a href="/admin/receipts">Receipts</a>'
+        f'<a href="/admin/fields">Fields</a></nav>'
         f"<h1>{escape(title)}</h1>{body}</body></html>"
     )
 
@@ -46,8 +49,9 @@ def overview(counts: Mapping[str, int], calls: Mapping[str, int]) -> str:
     return _page("What the CRM holds", note + holds + answers)
 
 
-def records(object_name: str, text: str, found: Sequence[Mapping[str, Any]], limit: int) -> str:
-    names = [field.name for field in OBJECTS[object_name].fields]
+def records(item: CrmObject, text: str, found: Sequence[Mapping[str, Any]], limit: int) -> str:
+    object_name = item.name
+    names = [field.name for field in item.fields]
     rows = []
     for record in found:
         values = dict(leaves(record["properties"]))
@@ -61,6 +65,44 @@ def records(object_name: str, text: str, found: Sequence[Mapping[str, Any]], lim
         query = escape(urlencode({"object": object_name, "q": text, "limit": limit, "after": found[-1]["key"]}))
         more = f'<p><a href="/admin/records?{query}">Next {limit}</a></p>'
     return _page(object_name.capitalize(), search + _table(("id", *names, "written at"), rows) + more)
+
+
+def fields(item: CrmObject, problem: str = "") -> str:
+    """What the object demands, and the forms that change it."""
+    rows = "".join(_field_row(item, field) for field in item.fields)
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Field", "Type", "Required", "At most", "Options", "Change"))
+    types = "".join(f"<option>{name}</option>" for name in TYPES)
+    others = " ".join(f'<a href="/admin/fields?object={name}">{name.capitalize()}</a>' for name in OBJECTS)
+    said = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    add = (
+        f'<h2>Add a field</h2><form method="post" action="/admin/fields">{_hidden(item, "add")}'
+        f'<label>Name <input name="name" required maxlength="81"></label> '
+        f'<label>Type <select name="type">{types}</select></label> '
+        f'<label>At most <input name="max_length" inputmode="numeric" size="6"> characters</label> '
+        f'<label>Options <input name="options" placeholder="gold, silver"></label> '
+        f'<label><input type="checkbox" name="required" value="1"> Required</label> <button>Add</button></form>'
+    )
+    note = '<p class="note">For practice: changes that the people of a real CRM make without telling you.</p>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return _page(f"Fields of {item.name}", f"{said}<p>{others}</p>{note}{table}{add}")
+
+
+def _field_row(item: CrmObject, field: CrmField) -> str:
+    options = ", ".join(field.options[:8]) + ("…" if len(field.options) > 8 else "")
+    cells = (field.name, field.type, "yes" if field.is_required else "", field.max_length or "", options)
+    buttons = ""
+    if field.name != item.key:
+        acts = {"relax": "Make optional"} if field.is_required else {"require": "Make required"}
+        named = f'<input type="hidden" name="name" value="{escape(field.name)}">'
+        buttons = "".join(
+            f'<form method="post" action="/admin/fields">{_hidden(item, act)}{named}<button>{label}</button></form>'
+            for act, label in {**acts, "remove": "Remove"}.items()
+        )
+    return "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + f"<td>{buttons}</td></tr>"
+
+
+def _hidden(item: CrmObject, act: str) -> str:
+    return f'<input type="hidden" name="object" value="{escape(item.name)}"><input type="hidden" name="act" value="{act}">'
 
 
 def receipts(found: Sequence[Mapping[str, Any]], limit: int) -> str:

@@ -191,6 +191,7 @@ def describe(item: CrmObject) -> dict[str, Any]:
                 "name": field.name,
                 "type": field.type,
                 "required": field.is_required,
+                "key": field.name == item.key,
                 "unique": field.is_unique or field.name == item.key,
                 "writable": field.is_writable,
                 "max_length": field.max_length,

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from retl_project.demo.crm_fields import changed, dumped, loaded
 from retl_project.demo.crm_schema import OBJECTS, CrmObject, Problem, leaves, problems
 
 MAX_RECORD_BYTES = 16_000
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS receipts (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, request INTEGER NOT NULL, object TEXT NOT NULL, key TEXT NOT NULL,
     action TEXT NOT NULL, idempotency_key TEXT NOT NULL, is_replay INTEGER NOT NULL, digest TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS receipts_of_key ON receipts (object, key);
+CREATE TABLE IF NOT EXISTS fields (object TEXT PRIMARY KEY, fields TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS answers (
     idempotency_key TEXT PRIMARY KEY, digest TEXT NOT NULL, status INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
@@ -81,6 +83,10 @@ class Store:
         self._db.executescript(_SCHEMA)
         row = self._db.execute("SELECT coalesce(max(id), 0) FROM records").fetchone()
         self._last_id: int = row[0]
+        own = dict(self._db.execute("SELECT object, fields FROM fields"))
+        self.objects = {
+            name: replace(item, fields=loaded(own[name])) if name in own else item for name, item in OBJECTS.items()
+        }
 
     def close(self) -> None:
         with self._lock:
@@ -100,6 +106,13 @@ class Store:
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
+
+    def change_fields(self, name: str, form: Mapping[str, str]) -> None:
+        """Change what the object demands from now on; its records stay as they are. Raises ``FieldError``."""
+        with self._writing() as db:
+            item = changed(self.objects[name], form)
+            db.execute("INSERT OR REPLACE INTO fields VALUES (?, ?)", (name, dumped(item.fields)))
+            self.objects = {**self.objects, name: item}
 
     # --- writing
 

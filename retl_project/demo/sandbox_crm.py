@@ -25,7 +25,8 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from retl_project.demo import crm_pages
-from retl_project.demo.crm_schema import OBJECTS, describe
+from retl_project.demo.crm_fields import FieldError
+from retl_project.demo.crm_schema import describe
 from retl_project.demo.crm_store import Store, dumps, loads
 
 DEFAULT_TOKEN = "sandbox-token"  # noqa: S105 - opens a practice server on loopback, nothing else
@@ -174,15 +175,19 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def _post(self) -> None:
+        if urlsplit(self.path).path == "/admin/fields":
+            self._change_fields()
+            return
         self._authorise()
         body = self._read()
         match = _BATCH_PATH.fullmatch(urlsplit(self.path).path)
-        if match is None or match[1] not in OBJECTS:
+        objects = self.server.store.objects
+        if match is None or match[1] not in objects:
             raise ApiError(404, "NOT_FOUND", "There is no such object or operation.")
         self._spend()
         self._falter()
         answer = self.server.store.write(
-            OBJECTS[match[1]],
+            objects[match[1]],
             match[2],
             _entries(body),
             request=self.number,
@@ -190,6 +195,24 @@ class Handler(BaseHTTPRequestHandler):
             body=body,
         )
         self._send(answer.status, answer.body, headers={"Idempotent-Replayed": "true"} if answer.is_replay else None)
+
+    def _change_fields(self) -> None:
+        """From our own page, or with the token: another site's page must not be able to."""
+        if self.headers.get("Origin", "") != f"http://{self.headers.get('Host', '')}":
+            self._authorise()
+        form = {name: values[-1] for name, values in parse_qs(self._read().decode("utf-8", "replace")).items()}
+        name = form.get("object", "")
+        if name not in self.server.store.objects:
+            raise ApiError(404, "NOT_FOUND", "There is no such object.")
+        try:
+            self.server.store.change_fields(name, form)
+        except FieldError as error:
+            if "text/html" not in self.headers.get("Accept", ""):
+                raise ApiError(400, "FIELD_NOT_CHANGED", str(error)) from None
+            page = crm_pages.fields(self.server.store.objects[name], str(error))
+            self._send(400, page.encode(), kind="text/html; charset=utf-8")
+            return
+        self._send(303, b"", kind="text/plain", headers={"Location": f"/admin/fields?object={name}"})
 
     def _falter(self) -> None:
         with self.server.counting:
@@ -211,9 +234,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _describe(self, path: str) -> None:
         if path == "/api/objects":
-            self._send(200, dumps({"objects": [describe(item) for item in OBJECTS.values()]}))
-        elif (match := _OBJECT_PATH.fullmatch(path)) and match[1] in OBJECTS:
-            self._send(200, dumps(describe(OBJECTS[match[1]])))
+            self._send(200, dumps({"objects": [describe(item) for item in self.server.store.objects.values()]}))
+        elif (match := _OBJECT_PATH.fullmatch(path)) and match[1] in self.server.store.objects:
+            self._send(200, dumps(describe(self.server.store.objects[match[1]])))
         elif (match := _RECORD_PATH.fullmatch(path)) and (record := self.server.store.record(match[1], unquote(match[2]))):
             self._send(200, dumps(record))
         else:
@@ -229,11 +252,16 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/admin":
             counts, calls = self.server.store.counts(), dict(sorted(self.server.calls.items()))
             self._show(crm_pages.overview(counts, calls) if wants_page else {"objects": counts, "answers": calls})
-        elif path == "/admin/records" and query.get("object", "airports") in OBJECTS:
+        elif path == "/admin/records" and query.get("object", "airports") in self.server.store.objects:
             limit = _number(query, "limit", 50)
             name, text = query.get("object", "airports"), query.get("q", "")
             found = self.server.store.records(name, text=text, after=query.get("after", ""), limit=limit)
-            self._show(crm_pages.records(name, text, found, limit) if wants_page else {"records": found})
+            self._show(
+                crm_pages.records(self.server.store.objects[name], text, found, limit) if wants_page else {"records": found}
+            )
+        elif path == "/admin/fields" and query.get("object", "airports") in self.server.store.objects:
+            item = self.server.store.objects[query.get("object", "airports")]
+            self._show(crm_pages.fields(item) if wants_page else describe(item))
         elif path == "/admin/receipts":
             limit = _number(query, "limit", 100)
             found = self.server.store.receipts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class ColumnInfo:
     max_length: int | None
     options: tuple[str, ...]
     position: int
+    is_writable: bool = True  # False: the database computes it
 
     @property
     def key(self) -> str:
@@ -62,7 +63,8 @@ class TableInfo:
     def is_unique(self, names: Iterable[str]) -> bool:
         return frozenset(names) in self.unique_sets
 
-    def fields(self) -> list[Field]:
+    def fields(self, forbidden: Collection[str] = ()) -> list[Field]:
+        """``forbidden``: columns that the connection's user may not write."""
         return [
             Field(
                 name=column.name,
@@ -71,6 +73,7 @@ class TableInfo:
                 is_key=column.name in self.primary_key or frozenset([column.name]) in self.unique_sets,
                 max_length=column.max_length,
                 options=column.options,
+                is_writable=column.is_writable and column.name not in forbidden,
             )
             for column in self.columns.values()
         ]
@@ -112,6 +115,22 @@ def read_table(connection: sa.Connection, object_name: str) -> TableInfo:
     return table
 
 
+def forbidden_columns(connection: sa.Connection, table: TableInfo) -> frozenset[str]:
+    """Columns that the connection's user may neither insert nor update. SQLite knows no such rights."""
+    if connection.dialect.name == "sqlite":
+        return frozenset()
+    query = sa.text(
+        "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped "
+        "AND NOT has_column_privilege(attrelid, attnum, 'INSERT') AND NOT has_column_privilege(attrelid, attnum, 'UPDATE')"
+    )
+    return frozenset(connection.execute(query, {"name": _full_name(connection, table.name, table.schema)}).scalars())
+
+
+def _full_name(connection: sa.Connection, name: str, schema: str | None) -> str:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    return f"{quote(schema)}.{quote(name)}" if schema else quote(name)
+
+
 def _missing(inspector: sa.Inspector, object_name: str, schema: str | None, name: str) -> str:
     known = sorted(inspector.get_table_names(schema=schema))
     close = [other for other in known if other.casefold() == name.casefold()]
@@ -131,6 +150,7 @@ def _column(column: Mapping[str, Any], position: int, keys: tuple[str, ...], is_
         max_length=getattr(column_type, "length", None) if not isinstance(column_type, sa.Enum) else None,
         options=tuple(column_type.enums) if isinstance(column_type, sa.Enum) else (),
         position=position,
+        is_writable=not column.get("computed") and not (column.get("identity") or {}).get("always"),
     )
 
 
@@ -182,6 +202,4 @@ def _words(text: str) -> list[str]:
 def _is_heap(connection: sa.Connection, name: str, schema: str | None) -> bool:
     """A plain table: views, foreign and partitioned tables have no xmax to return."""
     query = sa.text("SELECT relkind = 'r' FROM pg_catalog.pg_class WHERE oid = to_regclass(:name)")
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    full = f"{quote(schema)}.{quote(name)}" if schema else quote(name)
-    return bool(connection.execute(query, {"name": full}).scalar())
+    return bool(connection.execute(query, {"name": _full_name(connection, name, schema)}).scalar())

@@ -133,7 +133,8 @@ def _of_line(
             f"The destination requires “{field.name}”, and the line lets it stay empty.",
             "Give it a default, or mark the line as required.",
         )  # fmt: skip
-    yield from _of_values(index, line, field)
+    if not line.destination_field.endswith("[]"):  # such a line gives one item of the list
+        yield from _of_values(index, line, field)
 
 
 def _may_be_null(line: MappingField) -> bool:
@@ -147,9 +148,7 @@ def _of_values(index: int, line: MappingField, field: Field) -> Iterator[Misfit]
         for kind, problem in _value_problems(line.constant, field):
             yield Misfit(kind, field.name, index, True, f"The constant does not fit: {problem}", "Correct it.")
         return
-    is_item = line.destination_field.endswith("[]")
-    taken = {Family.LIST} if is_item else _TAKES[FieldType(line.type)]
-    if family(field.type) not in {*taken, Family.ANY}:
+    if family(field.type) not in {*_TAKES[FieldType(line.type)], Family.ANY}:
         yield Misfit(
             MisfitKind.TYPE, field.name, index, False,
             f"“{field.name}” is of type {field.type}, and the line gives {line.type}.",

@@ -4,8 +4,10 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import requests
 
 from retl_project.demo.crm_schema import AIRPORTS, COUNTRIES, leaves
 from retl_project.demo.sandbox_crm import Budget
@@ -290,3 +292,58 @@ def test_json_numbers_leave_as_they_came():
     assert dumps(loads('{"a":1.10,"b":[0.000001,12]}')) == b'{"a":1.10,"b":[0.000001,12]}'
     with pytest.raises(ValueError):
         loads(json.dumps(float("nan")))
+
+
+def change(crm: Crm, **form: str) -> int:
+    return crm.session.post(f"{crm.address}/admin/fields", data=form, timeout=10, allow_redirects=False).status_code
+
+
+def test_a_field_that_the_administrator_adds_is_demanded_and_described(tmp_path: Path):
+    state = tmp_path / "crm.sqlite3"
+    with sandbox_crm(state=state) as crm:
+        added = {
+            "object": "countries",
+            "act": "add",
+            "name": "tier",
+            "required": "1",
+            "max_length": "9",
+            "options": "gold, tin",
+        }
+        assert change(crm, **added) == 303
+        assert change(crm, **added) == 400
+    with sandbox_crm(state=state) as crm:  # it outlives the process
+        (result,) = crm.send("countries", [country("US")]).json()["results"]
+        assert [(error["code"], error["field"]) for error in result["errors"]] == [("REQUIRED_FIELD_MISSING", "tier")]
+        assert crm.send("countries", [country("US", tier="gold")]).status_code == 200
+        told = {field["name"]: field for field in crm.get("/api/objects/countries").json()["fields"]}
+        assert (told["tier"]["required"], told["tier"]["max_length"], told["tier"]["options"]) == (True, 9, ["gold", "tin"])
+        assert [name for name, field in told.items() if field["key"]] == ["code"]
+        assert change(crm, object="countries", act="relax", name="tier") == 303
+        assert crm.send("countries", [country("FR")]).status_code == 200
+        assert change(crm, object="countries", act="remove", name="tier") == 303
+        (result,) = crm.send("countries", [country("DE", tier="gold")]).json()["results"]
+        assert result["errors"][0]["code"] == "UNKNOWN_FIELD"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"act": "add", "name": "Bad Name"}, {"act": "add", "name": "a.b.c"}, {"act": "add", "name": "x", "type": "blob"},
+        {"act": "add", "name": "x", "max_length": "-1"}, {"act": "add", "name": "name.first"},
+        {"act": "remove", "name": "code"}, {"act": "require", "name": "nope"}, {"act": "", "name": "name"},
+    ],
+)  # fmt: skip
+def test_fields_are_not_changed_by_nonsense(shared: Crm, form: dict[str, str]):
+    before = shared.get("/api/objects/countries").text
+    assert change(shared, object="countries", **form) == 400
+    assert shared.get("/api/objects/countries").text == before
+
+
+def test_another_sites_page_cannot_change_the_fields(shared: Crm):
+    form = {"object": "countries", "act": "remove", "name": "region"}
+    for origin in ("https://evil.example", "null"):
+        answer = requests.post(f"{shared.address}/admin/fields", data=form, headers={"Origin": origin}, timeout=10)
+        assert answer.status_code == 401
+    page = requests.get(f"{shared.address}/admin/fields?object=countries", headers={"Accept": "text/html"}, timeout=10)
+    assert "Make required" in page.text
+    assert "region" in page.text

@@ -324,10 +324,29 @@ class FieldConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Discover:
+    """Where the API describes the object's fields. ``fields``: path to the list, or to an object of name -> description; the
+    others are paths in one description. A flag stands when all its conditions hold."""
+
+    path: str
+    fields: str = ""
+    name: str = ""  # empty: the name in the object
+    label: str = ""
+    type: str = ""
+    required: tuple[Flag, ...] = ()
+    key: tuple[Flag, ...] = ()
+    writable: tuple[Flag, ...] = ()  # empty: all are
+    only: tuple[Flag, ...] = ()  # descriptions that count; empty: all do
+    max_length: str = ""
+    options: str = ""  # for example options[].value
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectConfig:
     operations: dict[Operation, OperationConfig]
     limits: Limits
     fields: tuple[FieldConfig, ...] | None = None
+    discover: Discover | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from syncs.destinations.http_api.config import (
     PerCall,
 )
 from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
+from syncs.destinations.http_api.discovery import described
 from syncs.destinations.http_api.reading import read_json, read_pages
 from syncs.destinations.http_api.rules import Classifier
 from syncs.destinations.http_api.oauth import AuthorizationCode
@@ -99,6 +100,8 @@ class HttpDestination(WithoutJobs):
     def fields(self) -> list[Field] | None:
         declared = self._object.fields
         if declared is None:
+        if self._object.discover is not None:
+            return described(self.read, self._object.discover)
             return None
         return [Field(**asdict(item)) for item in declared]
 

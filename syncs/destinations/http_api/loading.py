@@ -14,6 +14,7 @@ from syncs.destinations.http_api.config import (
     AuthKind,
     BodyKind,
     Check,
+    Discover,
     FieldConfig,
     HttpConfig,
     IfMissing,
@@ -70,6 +71,7 @@ class _Object:
     operations: dict[str, Any]
     limits: dict[str, Any] = field(default_factory=dict)
     fields: tuple[FieldConfig, ...] | None = None
+    discover: Discover | None = None
 
 
 def load(config: Mapping[str, Any]) -> tuple[HttpConfig | None, list[Issue]]:
@@ -126,7 +128,18 @@ def _object(data: Any, path: str, top: _Top, issues: list[Issue]) -> ObjectConfi
     if not raw.operations:
         issues.append(Issue(f"{path}.operations", "Describe at least one operation: upsert, insert, update or delete."))
     _check_inserts(operations, path, issues)
-    return ObjectConfig(operations, limits, raw.fields) if limits is not None else None
+    if raw.discover is not None:
+        _check_discover(raw.discover, f"{path}.discover", issues)
+    return ObjectConfig(operations, limits, raw.fields, raw.discover) if limits is not None else None
+
+
+def _check_discover(discover: Discover, path: str, issues: list[Issue]) -> None:
+    if not discover.path.startswith("/"):
+        issues.append(Issue(f"{path}.path", "Must begin with a slash; it is added to base_url."))
+    flags = {name: getattr(discover, name) for name in ("required", "key", "writable", "only")}
+    named = {f"{path}.{name}": getattr(discover, name) for name in ("fields", "name", "label", "type", "max_length", "options")}
+    named |= {f"{path}.{name}[{n}].path": flag.path for name, found in flags.items() for n, flag in enumerate(found)}
+    _check_paths(named, issues)
 
 
 def _operation(data: Any, path: str, defaults: Mapping[str, Any], issues: list[Issue]) -> OperationConfig | None:
