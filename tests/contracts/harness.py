@@ -109,12 +109,19 @@ class HttpWorld(World):
     def payload(self, key: str, values: Mapping[str, Any]) -> dict[str, Any]:
         return self.harness.payload(key, values)
 
+    def warm(self) -> None:
+        """With a token in hand, what a test scripts answers the call that it means."""
+        if self.harness.token_path:
+            assert self.destination.check().is_ok
+            self.server.requests.clear()
+
     def hurry(self, seconds: float) -> None:
         """From now on a call must be answered within so many seconds."""
         self.destination.close()
         self.destination = self.harness.build(
             self.server.url, self.harness.hurried(self.harness.config(self.server.url), seconds)
         )
+        self.warm()
 
     def elsewhere(self, url: str) -> None:
         self.destination.close()
@@ -146,7 +153,7 @@ class HttpHarness(Harness):
     faults: Mapping[str | None, ErrorType] = field(default_factory=lambda: dict(FAULTS))
     drop: Change | None = None
     hurried: Callable[[dict[str, Any], float], dict[str, Any]] = _with_deadline
-    reads: tuple[str, ...] = ("GET", "HEAD")  # what a connection test may call; a token endpoint takes POST
+    token_path: str = ""  # where the destination gets its token; it is asked before a test begins
     speaks_http: bool = True
 
     @contextmanager
@@ -155,6 +162,7 @@ class HttpHarness(Harness):
         with Server(emulator) as server:
             destination = self.build(server.url, self.config(server.url))
             world = HttpWorld(self, server, emulator, destination, self.operation)
+            world.warm()
             yield world
             world.destination.close()
 

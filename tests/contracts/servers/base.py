@@ -60,6 +60,10 @@ class ContractServer:
     def is_known(self, request: Request) -> bool:
         return request.headers.get("authorization") == f"Bearer {self.token}"
 
+    def revoke(self) -> None:
+        """From now on the credentials that the destination holds are refused."""
+        self.token = "another"
+
     def unauthorized(self) -> Answer:
         return Answer.json({"message": "invalid token"}, 401)
 
