@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from syncs.choices import StepKind, StepStatus
+from syncs.choices import STEP_OPEN, StepKind, StepStatus
 from syncs.destinations.base import Capabilities, WithoutJobs
 from syncs.engine.pipeline import Ending, Pipeline
 from syncs.engine.plan import Plan
@@ -88,23 +88,29 @@ class MemoryLedger:
 class MemoryRecorder:
     """Commits into the store. ``die_after``: raise ``FenceLostError`` at the commit after so many, as a killed worker would."""
 
-    def __init__(self, store: Store, run_id: int, *, mirror: bool = False, die_after: int | None = None) -> None:
+    def __init__(
+        self, store: Store, run_id: int, *, mirror: bool = False, die_after: int | None = None, reads_all: bool = True
+    ) -> None:
         self._store, self._run_id, self._mirror, self._left = store, run_id, mirror, die_after
+        self._reads_all = reads_all
 
     def next_step_number(self) -> int:
         return max(self._store.steps, default=0) + 1
 
     def adopt_interrupted(self) -> list[Send]:
         old = [step for step in self._store.steps.values() if step.kind is StepKind.UPLOAD and step.sends]
-        sends = [send for step in old if step.status is StepStatus.INFLIGHT for send in step.sends]
+        sends = [send for step in old if step.status in STEP_OPEN for send in step.sends]
         for step in old:
-            if step.status is StepStatus.INFLIGHT:
+            if step.status in STEP_OPEN:
                 step.status, step.sends = StepStatus.INTERRUPTED, []
         for send in sends:
             send.step_number = self.next_step_number()
             send.crash_count += send.is_under_way
             moment = datetime(2026, 1, 1, tzinfo=UTC)
-            step = StepUpdate(send.step_number, StepKind.UPLOAD, StepStatus.INFLIGHT, moment, sends=[send])
+            status = StepStatus.CONFIRMING if send.job else StepStatus.INFLIGHT
+            send.started_at = moment if send.job else None
+            send.is_read_again = self._reads_all
+            step = StepUpdate(send.step_number, StepKind.UPLOAD, status, moment, sends=[send])
             self._store.steps[send.step_number] = step
         return sends
 
@@ -237,6 +243,7 @@ def run_engine(
     control: FakeControl | None = None,
     die_after: int | None = None,
     mapper: Callable | None = None,
+    reads_all: bool = True,
     **plan: object,
 ) -> Ending:
     settings: dict = {
@@ -254,7 +261,7 @@ def run_engine(
         mapper=EachRow(mapper or (lambda row: dict(zip(columns, row, strict=True)))),
         destination=destination,
         ledger=MemoryLedger(store, run_id),
-        recorder=MemoryRecorder(store, run_id, mirror=chosen.mode == "mirror", die_after=die_after),
+        recorder=MemoryRecorder(store, run_id, mirror=chosen.mode == "mirror", die_after=die_after, reads_all=reads_all),
         control=control or FakeControl(),
         budget=Free(),
         clock=clock or FakeClock(),

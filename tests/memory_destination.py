@@ -35,6 +35,9 @@ class _Opened:
     def write(self, batch):
         return self._store.write(batch)
 
+    def confirm(self, batch, job):
+        return self._store.confirm(batch, job)
+
     def close(self) -> None:
         pass
 

@@ -15,7 +15,7 @@ from django.db.models import Q
 
 from dlq.models import DLQEntry, DLQEvent
 from dlq.services.paging import Position
-from syncs.choices import StepStatus
+from syncs.choices import STEP_OPEN, StepStatus
 from syncs.models import DeliveredRow, Step, Sync
 from syncs.services import access
 
@@ -56,9 +56,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
+    """``is_confirming``: the destination took the row in and has yet to say what became of it."""
+
     sync_name: str
     run_id: int
     number: int
+    is_confirming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,10 @@ def _of_standing(standing: Standing) -> Moment | None:
 
 def _under_way(row_key: str, syncs: Mapping[int, str]) -> list[UnderWay]:
     """Steps that have the row in flight at this moment, or had when their worker stopped."""
-    steps: Any = Step.objects.filter(status=StepStatus.INFLIGHT, run__sync_id__in=list(syncs)).order_by("-pk")
-    rows = steps.values_list("run__sync_id", "run_id", "number", "sends")[:_MOST_IN_FLIGHT]
+    steps: Any = Step.objects.filter(status__in=STEP_OPEN, run__sync_id__in=list(syncs)).order_by("-pk")
+    rows = steps.values_list("run__sync_id", "run_id", "number", "status", "sends")[:_MOST_IN_FLIGHT]
     return [
-        UnderWay(syncs[sync_id], run_id, number)
-        for sync_id, run_id, number, sends in rows
+        UnderWay(syncs[sync_id], run_id, number, status == StepStatus.CONFIRMING)
+        for sync_id, run_id, number, status, sends in rows
         if any(row_key in send.get("keys", ()) for send in sends)
     ]

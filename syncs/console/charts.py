@@ -16,6 +16,7 @@ FILLS: dict[str, str] = {
     RunStatus.CANCELLED: "mute",
     RunStatus.SKIPPED: "mute",
     StepStatus.INFLIGHT: "live",
+    StepStatus.CONFIRMING: "live",
     StepStatus.INTERRUPTED: "warn",
 }
 

@@ -27,8 +27,9 @@ class Capabilities:
     ``idempotent``: operations that may be sent twice without harm (natural key or a key header that it honours).
     ``requests_per_window``: calls allowed in ``window_seconds``, shared by all syncs of the connection; 0 = no limit.
     ``keys``: destination fields that find a record (external ids), as far as the settings tell. ``has_jobs``: calls may answer
-    with a job that is asked after later. ``idempotency_header``: the header that carries our key, where the destination takes
-    one. ``rate_limit``: how it says that calls come too fast, in words. ``discovery``: what it can be asked for.
+    with a job that is asked after later, and at most ``max_open_jobs`` of a run are open at once. ``idempotency_header``: the
+    header that carries our key, where the destination takes one. ``rate_limit``: how it says that calls come too fast, in
+    words. ``discovery``: what it can be asked for.
     """
 
     operations: frozenset[Operation]
@@ -41,6 +42,7 @@ class Capabilities:
     window_seconds: float = 1.0
     keys: tuple[str, ...] = ()
     has_jobs: bool = False
+    max_open_jobs: int = 10
     idempotency_header: str = ""
     rate_limit: str = ""
     discovery: frozenset[Discovery] = frozenset()
@@ -59,7 +61,7 @@ class Capabilities:
             "Calls": rate,
             "When calls come too fast": self.rate_limit,
             "Safe to send twice": again + header,
-            "Answers": "some calls become jobs that are asked after until they end" if self.has_jobs else "at once",
+            "Answers": f"calls become jobs, at most {self.max_open_jobs:,} open at once" if self.has_jobs else "at once",
             "Can be asked for": ", ".join(sorted(self.discovery)) or "nothing; type the fields by hand",
         }
         return [(what, text) for what, text in found.items() if text]
@@ -126,7 +128,9 @@ class Destination(Protocol):
 
     def confirm(self, batch: Batch, job: Job) -> BatchResult:
         """Ask once how a job of this batch ended: an outcome per record as ``write`` gives them, the signal ``confirming``
-        again while it works, or ``unknown`` when the job is not there any more. Only called with a job that ``write`` gave."""
+        again while it works, or ``unknown`` when the job is not there any more. Where only the question got no answer, say
+        ``unavailable`` or ``rate_limited``: the job is asked after again. ``job`` may come from another process, and
+        ``batch.records`` are then as they were sent, not as the warehouse has them now."""
         ...
 
     def close(self) -> None: ...

@@ -26,7 +26,8 @@ class Answer:
 
 
 class Calls:
-    """At most ``threads`` calls at once. ``write`` of the destination runs in the pool; nothing here touches the database.
+    """At most ``threads`` calls at once. ``write`` of the destination runs in the pool, or ``confirm`` for a sending that has a
+    job; nothing here touches the database.
 
     ``lease_margin``: seconds of lease a call needs to begin, lest it is still on its way when the next worker starts.
     """
@@ -53,7 +54,8 @@ class Calls:
             if self._control.lease_seconds_left() < self._lease_margin:
                 raise FenceLostError("The lease ended before the batch was sent.")
             batch = Batch(sending.operation, sending.records, sending.idempotency_key, sending.step.call_count)
-            answer.result = self._destination.write(batch)
+            job = sending.job
+            answer.result = self._destination.write(batch) if job is None else self._destination.confirm(batch, job)
         except RedriveError as error:
             answer.failure = error
         except Exception as error:  # noqa: BLE001 - a connector's bug must reach the run's thread, never die in the pool

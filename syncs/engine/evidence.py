@@ -23,9 +23,10 @@ def too_large(record: Record, most: int) -> Rejected:
     return Rejected(record.key, record.row, error, record.payload_hash, record, record.operation, attempts=0)
 
 
-def note_attempt(answer: Answer, result: BatchResult, settlement: Settlement | None) -> None:
+def note_attempt(answer: Answer, result: BatchResult, settlement: Settlement | None, *, wait: float = 0.0) -> None:
     exchange, step = result.exchange, answer.sending.step
-    wait = max((seconds for _, seconds in settlement.again), default=0.0) if settlement else 0.0
+    if settlement:
+        wait = max((seconds for _, seconds in settlement.again), default=0.0)
     step.new_attempts.append(
         Attempt(
             number=step.call_count,

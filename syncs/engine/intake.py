@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncs.choices import SyncMode
 from syncs.engine import hashing
@@ -46,12 +46,17 @@ class Reader:
         self._columns = rows.columns
         self._key_indexes = key_indexes(rows.columns, plan.key_columns)
         self._operation = plan.operation
-        self._use_ledger = not ledger.is_empty()
+        self._use_ledger = True
         self._held: list[Keyed] = []
         self._synthetic: dict[str, int] = {}
         self._invalid: list[Rejected] = []
 
+    def credit_this_run(self) -> None:
+        """The ledger may already hold what this run settled: count such rows as it says, as for a run that was resumed."""
+        self._plan = replace(self._plan, is_resumed=True)
+
     def __iter__(self) -> Iterator[Intake]:
+        self._use_ledger = not self._ledger.is_empty()
         for chunk in self._rows:
             intake = Intake()
             self._take(self._keyed(chunk), intake)

@@ -35,6 +35,7 @@ class Journal:
         self._last_write = clock.monotonic()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
         self._writing: Future[None] | None = None
+        self._is_urgent = False
 
     def begin(self) -> list[Send]:
         """Open the query step; returns the calls whose answers were never recorded, now steps of this run."""
@@ -51,6 +52,11 @@ class Journal:
 
     def touch(self, step: UploadStep) -> None:
         self._touched[step.number] = step
+
+    def touch_at_once(self, step: UploadStep) -> None:
+        """Something to be recorded without waiting for company: a job whose name must not get lost."""
+        self.touch(step)
+        self._is_urgent = True
 
     def accept(self, records: Iterable[Record]) -> None:
         self._commit.accepted.extend(records)
@@ -80,10 +86,10 @@ class Journal:
         return self._clock.monotonic() - self._last_write
 
     def seconds_until_late(self) -> float:
-        return max(0.0, self._patience() - self.seconds_since_commit())
+        return 0.0 if self._is_urgent else max(0.0, self._patience() - self.seconds_since_commit())
 
     def is_late(self) -> bool:
-        return self.seconds_since_commit() >= self._patience()
+        return self._is_urgent or self.seconds_since_commit() >= self._patience()
 
     def has_news(self) -> bool:
         return bool(self._touched or self._commit or not self._is_query_written)
@@ -135,6 +141,7 @@ class Journal:
             commit.steps.append(replace(self._query))
             self._query.is_new = False
             self._is_query_written = True
-        commit.progressed = bool(commit.accepted or commit.rejected)
+        commit.progressed = bool(commit.accepted or commit.rejected or self._is_urgent)
+        self._is_urgent = False
         self._last_write = self._clock.monotonic()
         return commit

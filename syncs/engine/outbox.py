@@ -48,11 +48,17 @@ class Outbox:
         if self._ready[0].is_alone:
             places = 1
             self._is_isolating = True
-        wanted = min(places, len(self._ready))
+        return self._pop(self._grant(now, min(places, len(self._ready))))
+
+    def grant(self, now: float, wanted: int) -> int:
+        """How many calls beside those that wait here may go now: none while something holds everything back."""
+        return 0 if now < self.blocked_until or self._is_isolating or wanted <= 0 else self._grant(now, wanted)
+
+    def _grant(self, now: float, wanted: int) -> int:
         granted, wait = self._budget.take(wanted)
         if granted < wanted:
             self.block(now, wait, "The connection's request limit is used up for this window.")
-        return self._pop(granted)
+        return granted
 
     def _pop(self, count: int) -> list[Sending]:
         if self._is_isolating:

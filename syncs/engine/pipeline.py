@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from syncs.choices import StepStatus, SyncMode
 from syncs.destinations.base import Destination
-from syncs.engine.calls import Answer, Calls
-from syncs.engine.evidence import drop, failure_of, note_attempt, too_large
-from syncs.engine.intake import Intake, Reader, vanished_records
+from syncs.engine.calls import Calls
+from syncs.engine.evidence import drop, too_large
+from syncs.engine.intake import Intake, Reader
+from syncs.engine.jobs import stopped_message
 from syncs.engine.journal import PROGRESS_EVERY_SECONDS, Journal
 from syncs.engine.outbox import Outbox
-from syncs.engine.outcomes import Judge, Settlement
 from syncs.engine.plan import Plan
 from syncs.engine.ports import (
     Budget,
@@ -34,10 +34,11 @@ from syncs.engine.ports import (
 )
 from syncs.engine.ready import ReadyReader
 from syncs.engine.recovery import SET_ASIDE_AFTER_CRASHES, Recovery, crashed, may_repeat, recovered_sendings, unanswered
-from syncs.engine.retry import AdaptiveConcurrency
 from syncs.engine.sending import Cutter, Sending, UploadStep, new_sending
-from syncs.errors import ErrorType, FatalError, FenceLostError, RedriveError, TransientError
-from syncs.records import BatchResult, Operation, Record, Signal
+from syncs.engine.settling import Settler
+from syncs.engine.vanished import vanished_intakes
+from syncs.errors import FenceLostError, RedriveError
+from syncs.records import Operation, Record
 
 LOOK_EVERY_SECONDS = 0.5  # how often cancel, pause and drain are looked at while waiting
 RECORDS_AHEAD = 3000  # records that wait for a free thread, so that no thread waits for a commit
@@ -48,7 +49,8 @@ MOST_AHEAD = 4  # times the concurrency
 class Ending:
     """How the engine left off. ``flag`` other than GO: stopped between batches. ``failure``: the run cannot go on.
 
-    ``is_complete``: every row of the read was settled.
+    ``is_complete``: every row of the read was settled. ``wait_seconds``: nothing is left but to wait so long, because the
+    destination asked to, or (``waits_for_jobs``) because it works on what it took in.
     """
 
     counts: Counts
@@ -56,6 +58,7 @@ class Ending:
     failure: RedriveError | None = None
     is_complete: bool = False
     wait_seconds: float | None = None
+    waits_for_jobs: bool = False
 
 
 class Pipeline:
@@ -86,26 +89,31 @@ class Pipeline:
         self._reader = Reader(plan=plan, rows=rows, mapper=mapper, ledger=ledger, counts=self.counts)
         self._ready = ReadyReader(plan=plan, chunks=ready, ledger=ledger, counts=self.counts)
         self._calls = Calls(destination, control, clock, threads=plan.concurrency, lease_margin=plan.lease_margin_seconds)
-        self._concurrency = AdaptiveConcurrency(plan.concurrency)
-        self._judge = Judge(plan, random=random, has_succeeded_since=lambda moment: self._last_success > moment)
         self._cutter = Cutter(plan)
         self._journal = Journal(recorder, clock, self.counts)
         self._outbox = Outbox(budget, self._journal.note_wait)
-        self._parked: list[tuple[Sending, BatchResult]] = []
+        self._settler = Settler(
+            plan,
+            journal=self._journal,
+            outbox=self._outbox,
+            calls=self._calls,
+            counts=self.counts,
+            clock=clock,
+            random=random,
+        )
+        self._concurrency = self._settler.concurrency
+        self._jobs = self._settler.jobs
         self._going: list[Sending] = []  # their intent is being committed
-        self._last_success = float("-inf")
-        self._limited_in_a_row = 0
         self._flag = Flag.GO
-        self._failure: RedriveError | None = None
-        self._long_wait: float | None = None
+        self._job_wait: float | None = None
         self._is_read = False
-        self._recovery = Recovery([])
+        self._is_credited = True  # False: what jobs of earlier workers said has yet to reach the ledger
 
     # -- the loop
 
     def run(self) -> Ending:
         try:
-            self._recovery = Recovery(self._journal.begin())
+            self._take_over(self._journal.begin())
             source = self._work()
             while True:
                 self._look()
@@ -113,7 +121,8 @@ class Pipeline:
                     self._wind_down()
                     break
                 self._fill(source)
-                self._settle_parked()
+                self._settler.settle_parked(is_last=self._is_read and not (self._jobs or self._is_busy()))
+                self._ask_after_jobs()
                 self._flush()
                 if self._is_done():
                     break
@@ -123,6 +132,16 @@ class Pipeline:
             self._calls.close()
             self._journal.close()
 
+    def _take_over(self, sends: list[Send]) -> None:
+        """What earlier workers left open."""
+        self._settler.recovery = Recovery(send for send in sends if send.job is None)
+        jobs = [send for send in sends if send.job is not None]
+        if jobs:
+            self._is_credited = False
+            self._jobs.adopt(jobs, now=self._clock.monotonic())
+            self._reader.credit_this_run()
+            self._ready.credit_this_run()
+
     def _look(self) -> None:
         self._flag = self._control.flag()
         share = self._control.concurrency_share()
@@ -130,13 +149,19 @@ class Pipeline:
             self._concurrency.set_ceiling(min(self._plan.concurrency, share))
 
     def _must_stop(self) -> bool:
-        return self._flag is not Flag.GO or self._failure is not None or self._long_wait is not None
+        settler = self._settler
+        is_waiting = settler.long_wait is not None or self._job_wait is not None
+        return self._flag is not Flag.GO or settler.failure is not None or is_waiting
 
     def _is_done(self) -> bool:
         return self._is_settled() and not self._journal.is_writing
 
     def _is_settled(self) -> bool:
-        return self._is_read and not len(self._outbox) and not self._parked and not self._under_way()
+        return self._is_read and not (self._settler.parked or self._jobs or self._is_busy())
+
+    def _is_busy(self) -> bool:
+        """Something is on its way, or waits to be."""
+        return bool(len(self._outbox) or self._under_way())
 
     def _under_way(self) -> int:
         """Calls made, and calls whose intent is being committed."""
@@ -144,7 +169,9 @@ class Pipeline:
 
     def _end(self) -> Ending:
         is_complete = self._is_read and not self._must_stop() and self.counts.pending == 0
-        return Ending(self.counts, self._flag, self._failure, is_complete, self._long_wait)
+        settler, is_job_wait = self._settler, self._job_wait is not None
+        wait = self._job_wait if is_job_wait else settler.long_wait
+        return Ending(self.counts, self._flag, settler.failure, is_complete, wait, waits_for_jobs=is_job_wait)
 
     # -- reading
 
@@ -154,41 +181,29 @@ class Pipeline:
         yield from self._ready
         self._journal.end_query(StepStatus.SUCCEEDED)
         if self._plan.mode is SyncMode.MIRROR and self._plan.is_complete_read:
-            self._check_delete_guard()
-            for chunk in self._ledger.vanished():
-                self.counts.vanished += len(chunk)
-                records = vanished_records(self._plan, chunk)
-                self.counts.skipped += len(chunk) - len(records)
-                yield Intake(records=records)
-
-    def _check_delete_guard(self) -> None:
-        vanished, total = self._ledger.count_vanished()
-        plan = self._plan
-        is_much = vanished > plan.delete_guard_rows or vanished * 100 > total * plan.delete_guard_percent
-        if vanished and (is_much or self.counts.read == 0) and vanished > (plan.approved_delete_count or 0):
-            raise FatalError(
-                f"The delete guard stopped the run: {vanished:,} of {total:,} delivered rows are no longer in the query, and "
-                f"the limit is {plan.delete_guard_percent} % or {plan.delete_guard_rows:,} rows. Nothing was deleted. "
-                f"Check the query; if the deletes are right, approve {vanished:,} deletes on the sync page and run it again.",
-                code="delete_guard",
-                field="mode",
-            )
+            yield from vanished_intakes(self._plan, self._ledger, self.counts)
 
     def _fill(self, source: Iterator[Intake]) -> None:
         """Read until the free places can be filled. What waits for a retry takes a place too: memory stays bounded, and an
-        outage does not draw ever more batches into it."""
+        outage does not draw ever more batches into it. Jobs that an earlier worker left are asked after before anything is
+        read, because what they say decides what is to be sent."""
+        if self._jobs.has_adopted:
+            return
+        if not self._is_credited:
+            self._journal.write_now()
+            self._is_credited = True
         while not self._is_read and len(self._outbox) < self._free_places():
             try:
                 intake = next(source, None)
             except FenceLostError:
                 raise
             except RedriveError as error:
-                self._fail(error)
+                self._settler.fail(error)
                 return
             if intake is None:
                 self._is_read = True
                 self._add_batch(self._cutter.rest())
-                for send, records in self._recovery.rest():
+                for send, records in self._settler.recovery.rest():
                     self._recover(send, records)
                 return
             self._take_in(intake)
@@ -199,13 +214,14 @@ class Pipeline:
         self._journal.reject(intake.rejected)
         self._journal.resolve_unchanged(intake.resolved_unchanged)
         records = intake.records
-        if self._recovery:
-            records = [record for record in records if not self._recovery.claim(record)]
-            for send, recovered in self._recovery.complete():
+        recovery = self._settler.recovery
+        if recovery:
+            records = [record for record in records if not recovery.claim(record)]
+            for send, recovered in recovery.complete():
                 self._recover(send, recovered)
         most = self._plan.record_bytes
         if any(len(record.body) > most for record in records):
-            self._reject([too_large(record, most) for record in records if len(record.body) > most])
+            self._settler.reject([too_large(record, most) for record in records if len(record.body) > most])
             records = [record for record in records if len(record.body) <= most]
         for batch in self._cutter.add(records):
             self._add_batch(batch)
@@ -217,7 +233,8 @@ class Pipeline:
 
     def _recover(self, send: Send, records: list[Record]) -> None:
         """Repeat the call whose answer was never recorded. What keeps crashing workers is taken apart."""
-        step = UploadStep(send.step_number, self._clock.now(), len(records), is_new=False)
+        step = UploadStep(send.step_number, send.started_at or self._clock.now(), len(records), is_new=False)
+        step.call_count = send.attempt - 1 if send.started_at else 0
         step.message = "Repeats a call whose answer was never recorded." if records else "Its rows no longer need sending."
         self._journal.touch(step)
         is_one = len(records) == 1 or send.operation is Operation.INSERT  # apart, inserts would go under new keys
@@ -232,7 +249,7 @@ class Pipeline:
 
     def _set_aside(self, step: UploadStep, rejected: list[Rejected]) -> None:
         step.dead_lettered_count = len(rejected)
-        self._reject(rejected)
+        self._settler.reject(rejected)
 
     # -- committing and sending
 
@@ -240,7 +257,11 @@ class Pipeline:
         """More than the concurrency may be under way, so that the pool never waits for a commit; fewer where batches are so
         big that they would fill the memory."""
         ahead = min(MOST_AHEAD * self._concurrency.limit, max(1, RECORDS_AHEAD // self._plan.batch_records))
-        return max(0, self._concurrency.limit + ahead - self._under_way())
+        under_way = self._under_way()
+        places = max(0, self._concurrency.limit + ahead - under_way)
+        if self._plan.has_jobs or self._jobs:
+            return min(places, self._jobs.open_places(under_way))
+        return places
 
     def _flush(self) -> None:
         """One commit: what came back and what goes out next. What goes out is sent once the commit is done."""
@@ -263,6 +284,19 @@ class Pipeline:
         for sending in going:
             self._calls.submit(sending)
 
+    def _ask_after_jobs(self) -> None:
+        """Those whose time has come. Where nothing is left but a long wait for the next one, the worker is given back."""
+        if not self._jobs:
+            return
+        now = self._clock.monotonic()
+        due = self._jobs.due_count(now, places=self._concurrency.limit)
+        for sending in self._jobs.take(now, self._outbox.grant(now, due) if due else 0):
+            sending.step.call_count += 1
+            self._calls.submit(sending)
+        is_stuck = self._is_read or self._jobs.has_adopted or not self._free_places()
+        if is_stuck and not self._is_busy() and self._jobs.seconds_until_due(now) > self._plan.longest_wait_seconds:
+            self._job_wait = self._jobs.seconds_until_due(now)
+
     def _outgoing(self) -> list[Sending]:
         """Waits for half of the places, so that commits come in groups."""
         under_way = self._under_way()
@@ -276,149 +310,46 @@ class Pipeline:
         if self._has_work():
             return
         seconds = min(LOOK_EVERY_SECONDS, self._journal.seconds_until_late() or LOOK_EVERY_SECONDS)
-        seconds = min(seconds, self._outbox.seconds_until_due(self._clock.monotonic()) or LOOK_EVERY_SECONDS)
+        due = self._seconds_until_due()
+        seconds = min(seconds, due or LOOK_EVERY_SECONDS)
         if self._calls.in_flight or self._journal.is_writing:
             for answer in self._calls.wait(max(seconds, 0.001)):
-                self._take_answer(answer)
-        elif self._outbox.seconds_until_due(self._clock.monotonic()) > 0:
+                self._settler.take(answer)
+        elif due > 0:
             self._clock.sleep(max(seconds, 0.001))
+
+    def _seconds_until_due(self) -> float:
+        now = self._clock.monotonic()
+        due = self._outbox.seconds_until_due(now)
+        if self._jobs:
+            due = min(due, max(self._jobs.seconds_until_due(now), self._outbox.blocked_until - now))
+        return due
 
     def _has_work(self) -> bool:
         """There is something to read, and room for it: do not wait, only pick up the answers that are there."""
-        if self._is_read or len(self._outbox) >= self._free_places():
+        if self._is_read or self._jobs.has_adopted or len(self._outbox) >= self._free_places():
             return False
         for answer in self._calls.wait(0):
-            self._take_answer(answer)
+            self._settler.take(answer)
         return True
 
-    # -- answers
-
-    def _take_answer(self, answer: Answer) -> None:
-        sending, result = answer.sending, answer.result and self._judge.read(answer.sending, answer.result)
-        sending.is_under_way = False
-        if sending.is_alone:
-            self._outbox.isolated_one_is_back()
-        self._journal.touch(sending.step)
-        if result is None:
-            self._take_failure(answer)
-            return
-        self.counts.requests += 1
-        self.counts.bytes_sent += result.exchange.bytes_sent
-        if result.signal in (Signal.AUTH, Signal.CONFIG):
-            note_attempt(answer, result, None)
-            drop(sending)
-            self._fail(failure_of(result))
-            return
-        now = self._clock.monotonic()
-        settlement = self._judge.settle(sending, result, now=now)
-        note_attempt(answer, result, settlement)
-        self._take_signal(sending, result, settlement, now)
-        self._apply(sending, result, settlement, now)
-
-    def _take_failure(self, answer: Answer) -> None:
-        failure = answer.failure
-        if isinstance(failure, FenceLostError):
-            raise failure
-        answer.sending.may_have_landed |= not isinstance(failure, RedriveError)
-        drop(answer.sending)
-        if isinstance(failure, RedriveError):
-            self._fail(failure)
-        else:
-            text = (
-                f"The connector stopped with {type(failure).__name__}: {failure}. This is a fault in the connector; report it."
-            )
-            self._fail(FatalError(text, code="connector_fault"))
-
-    def _take_signal(self, sending: Sending, result: BatchResult, settlement: Settlement, now: float) -> None:
-        if settlement.is_answer:
-            self._last_success = now
-            self._limited_in_a_row = 0
-            self._concurrency.answered()
-        elif result.signal is Signal.RATE_LIMITED:
-            self._concurrency.rate_limited(sent_number=sending.sent_number, newest_number=self._calls.sent_number)
-            self._limited_in_a_row += 1
-            unnamed = min(60.0, 2.0 ** min(self._limited_in_a_row, 6))
-            wait = result.retry_after if result.retry_after is not None else unnamed
-            if wait > self._plan.longest_wait_seconds:
-                self._long_wait = wait
-            else:
-                self._outbox.block(now, wait, "The destination asked to slow down.")
-
-    def _apply(self, sending: Sending, result: BatchResult, settlement: Settlement, now: float) -> None:
-        step = sending.step
-        if settlement.parked is not None:
-            self._parked.append((settlement.parked, result))
-            if len(self._parked) >= self._plan.breaker_threshold:
-                self._fail(self._breaker_error(result))
-        elif all(again is not sending for again, _ in settlement.again):
-            step.sendings.remove(sending)
-        step.accepted_count += len(settlement.accepted)
-        step.dead_lettered_count += len(settlement.rejected)
-        self._accept(settlement)
-        self._reject(settlement.rejected)
-        for again, wait in settlement.again:
-            self.counts.retries += 1
-            self._outbox.repeat(again, now, wait)
-
-    def _settle_parked(self) -> None:
-        """Parked batches are taken apart once something succeeded after them, or when nothing else is left to tell and the
-        destination took anything at all in this run, or all their rows are dead letters already. Otherwise the destination
-        is gone, and the run stops."""
-        if not self._parked:
-            return
-        is_last = self._is_read and not len(self._outbox) and not self._under_way()
-        has_recovered = self._last_success > max(sending.first_failed_at or 0.0 for sending, _ in self._parked)
-        are_known = all(record.had_entry for sending, _ in self._parked for record in sending.records)
-        if has_recovered or (is_last and (are_known or self._last_success > float("-inf"))):
-            parked, self._parked = self._parked, []
-            for sending, result in parked:
-                self._journal.touch(sending.step)
-                self._apply(sending, result, self._judge.give_up(sending, result), self._clock.monotonic())
-        elif is_last:
-            self._fail(self._breaker_error(self._parked[-1][1]))
-
-    def _breaker_error(self, result: BatchResult) -> RedriveError:
-        reason = result.error.message if result.error else "no answer"
-        text = (
-            f"The destination kept failing ({reason}): {len(self._parked)} batches in a row used up their attempts, so the run "
-            f"stopped. Its remaining rows stay pending; the next run sends them."
-        )
-        error_type = result.error.type if result.error else ErrorType.DESTINATION_UNAVAILABLE
-        return TransientError(text, code="breaker", error_type=error_type)
-
-    def _accept(self, settlement: Settlement) -> None:
-        self._journal.accept(settlement.accepted)
-        self.counts.accepted += len(settlement.accepted)
-        self.counts.created += settlement.created_count
-        self.counts.updated += settlement.updated_count
-        if self._plan.is_forced or self._plan.mode in (SyncMode.DELETE, SyncMode.MIRROR):
-            self.counts.deleted += sum(record.operation is Operation.DELETE for record in settlement.accepted)
-
-    def _reject(self, rejected: list[Rejected]) -> None:
-        self._journal.reject(rejected)
-        self.counts.dead_lettered += len(rejected)
-
     # -- stopping
-
-    def _fail(self, error: RedriveError) -> None:
-        if self._failure is None:
-            self._failure = error
-            self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else StepStatus.FAILED)
 
     def _wind_down(self) -> None:
         """Let calls under way end, record them, and leave the rest pending."""
         while self._calls.in_flight:
             for answer in self._calls.wait(LOOK_EVERY_SECONDS):
-                self._take_answer(answer)
+                self._settler.take(answer)
             self._control.flag()
             if self._journal.is_late():
                 self._journal.write_now()
         self._journal.finish_writing()
-        for sending in [*self._going, *self._outbox.rest(), *(sending for sending, _ in self._parked)]:
+        for sending in [*self._going, *self._outbox.rest(), *self._settler.parked.rest(), *self._jobs.rest()]:
             if sending.step.call_count or sending.may_have_landed:
-                sending.step.message = sending.step.message or "The run stopped before this batch was settled."
+                sending.step.message = sending.step.message or stopped_message(sending)
                 self._journal.touch(sending.step)
             drop(sending)
         self._going = []
-        self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else StepStatus.INTERRUPTED)
+        unread = StepStatus.FAILED if self._settler.failure else StepStatus.INTERRUPTED
+        self._journal.end_query(StepStatus.SUCCEEDED if self._is_read else unread)
         self._journal.write_now()

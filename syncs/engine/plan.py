@@ -21,7 +21,8 @@ MODE_OPERATION = {
 class Plan:
     """``is_complete_read``: the run reads every row of the query (no limit, no chosen keys, no watermark).
     ``is_forced``: a reprocess; what the ledger holds back is sent all the same. ``is_resumed``: an earlier worker began it.
-    ``key_fields``: destination fields that carry the key, for deletes of rows that vanished.
+    ``key_fields``: destination fields that carry the key, for deletes of rows that vanished. ``has_jobs``: calls may answer
+    with a job; at most ``open_jobs`` are open at once, since their rows stay in memory.
     """
 
     run_id: int
@@ -36,6 +37,8 @@ class Plan:
     batch_bytes: int = 1_000_000
     record_bytes: int = 1_000_000
     concurrency: int = 4
+    has_jobs: bool = False
+    open_jobs: int = 10
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker_threshold: int = 5
     fail_on_mapping_error: bool = False

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from syncs.choices import StepKind, StepStatus
-from syncs.records import Operation, Record, RowError, RowValues
+from syncs.records import Job, Operation, Record, RowError, RowValues
 
 
 class Clock(Protocol):
@@ -78,7 +78,11 @@ class Rejected:
 
 @dataclass(slots=True)
 class Send:
-    """Intent, recorded by T1 before the call: which rows go out, under which key, for the how-manieth time."""
+    """Intent, recorded by T1 before the call: which rows go out, under which key, for the how-manieth time.
+
+    ``job``: the destination took the call in and has yet to say how it ended; ``records`` are kept with it, because the answer
+    speaks of the content as sent. ``is_read_again``: this run reads the rows again, if the warehouse still has them.
+    """
 
     step_number: int
     operation: Operation
@@ -88,6 +92,10 @@ class Send:
     crash_count: int = 0
     is_under_way: bool = True  # False: a part of the batch whose own call has not begun
     may_have_landed: bool = True  # False: certainly not written
+    job: Job | None = None
+    records: Sequence[Record] = ()  # with a job only
+    started_at: datetime | None = None  # with a job only: of its step
+    is_read_again: bool = True
 
 
 @dataclass(slots=True)
@@ -124,6 +132,7 @@ class StepUpdate:
     attempts: list[Attempt] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
     is_new: bool = False
+    has_jobs: bool = False  # among the sends
 
 
 @dataclass(slots=True)
@@ -158,6 +167,7 @@ class Commit:
 
     ``accepted``: records written at the destination (a delete removes the ledger row). ``resolved_unchanged``: keys whose dead
     letter is moot, because what is accepted already equals the warehouse row. ``counts``: totals of the run so far.
+    ``progressed`` False: a crash after it is one more crash without progress.
     """
 
     accepted: list[Record] = field(default_factory=list)
@@ -165,7 +175,7 @@ class Commit:
     resolved_unchanged: list[str] = field(default_factory=list)
     steps: list[StepUpdate] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-    progressed: bool = True  # False for a first intent: a crash after it is one more crash without progress
+    progressed: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.accepted or self.rejected or self.resolved_unchanged or self.steps)
@@ -178,7 +188,8 @@ class Recorder(Protocol):
 
     def adopt_interrupted(self) -> list[Send]:
         """What was in flight, with its answer never recorded, when an earlier worker of this run (or an earlier run of this
-        sync) stopped. Each becomes a new step of this run in one transaction; ``crash_count`` includes the last crash."""
+        sync) stopped. Each becomes a step of this run in one transaction; ``crash_count`` includes the last crash. Jobs of
+        earlier runs are taken over by every run, lost calls only by one that reads all rows again."""
         ...
 
     def next_step_number(self) -> int: ...

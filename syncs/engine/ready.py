@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 from syncs.engine.detection import Verdict, judge
@@ -24,6 +25,10 @@ class ReadyReader:
         self._chunks = chunks
         self._ledger = ledger
         self._counts = counts
+
+    def credit_this_run(self) -> None:
+        """As ``Reader.credit_this_run``."""
+        self._plan = replace(self._plan, is_resumed=True)
 
     def __iter__(self) -> Iterator[Intake]:
         for chunk in self._chunks:

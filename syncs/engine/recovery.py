@@ -29,8 +29,15 @@ class Recovery:
     """
 
     def __init__(self, sends: Iterable[Send]) -> None:
-        self._groups: list[_Group] = [_Group(send, Counter(send.keys)) for send in sends]
-        self._by_key: dict[str, _Group] = {key: group for group in self._groups for key in group.send.keys}
+        self._groups: list[_Group] = []
+        self._by_key: dict[str, _Group] = {}
+        for send in sends:
+            self.add(send)
+
+    def add(self, send: Send) -> None:
+        group = _Group(send, Counter(send.keys))
+        self._groups.append(group)
+        self._by_key.update(dict.fromkeys(send.keys, group))
 
     def __bool__(self) -> bool:
         return bool(self._groups)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from syncs.choices import StepKind, StepStatus
+from syncs.choices import STEP_OPEN, StepKind, StepStatus
 from syncs.engine.hashing import idempotency_key
 from syncs.engine.plan import Plan
 from syncs.engine.ports import Attempt, Send, StepUpdate
-from syncs.records import Operation, Record
+from syncs.records import Job, Operation, Record
 
 
 @dataclass(slots=True, eq=False)
@@ -31,10 +31,11 @@ class UploadStep:
     is_stopped: bool = False  # the run stopped before this step was settled
 
     def status(self) -> StepStatus:
-        if self.sendings and not self.is_stopped:
-            return StepStatus.INFLIGHT
-        if any(sending.may_have_landed or sending.is_under_way for sending in self.sendings):
-            return StepStatus.INFLIGHT  # the next run adopts what is never answered and repeats the very same call
+        sendings = self.sendings
+        if self.is_stopped:  # the next run adopts what is never answered, and repeats the very same call or asks for the job
+            sendings = [sending for sending in sendings if sending.may_have_landed or sending.is_under_way]
+        if sendings:
+            return StepStatus.CONFIRMING if all(sending.job for sending in sendings) else StepStatus.INFLIGHT
         if self.accepted_count == self.row_count:
             return StepStatus.SUCCEEDED
         return StepStatus.PARTIAL if self.accepted_count else StepStatus.FAILED
@@ -49,7 +50,7 @@ class UploadStep:
             kind=StepKind.UPLOAD,
             status=status,
             started_at=self.started_at,
-            finished_at=None if status is StepStatus.INFLIGHT else now,
+            finished_at=None if status in STEP_OPEN else now,
             row_count=self.row_count,
             accepted_count=self.accepted_count,
             dead_lettered_count=self.dead_lettered_count,
@@ -57,6 +58,7 @@ class UploadStep:
             attempts=attempts,
             sends=[sending.intent() for sending in self.sendings],
             is_new=is_new,
+            has_jobs=bool(self.sendings) and any(sending.job for sending in self.sendings),
         )
 
 
@@ -75,6 +77,10 @@ class Sending:
     is_under_way: bool = False
     may_have_landed: bool = False  # a call of it was lost: nobody knows whether it was written
     sent_number: int = 0
+    job: Job | None = None  # the destination works on it
+    look_count: int = 0  # how often the job was asked after
+    look_failed_at: float | None = None  # since when nobody answers that
+    adopted: Send | None = None  # an earlier worker's, whose rows this run has yet to read
 
     def intent(self) -> Send:
         return Send(
@@ -84,8 +90,10 @@ class Sending:
             idempotency_key=self.idempotency_key,
             attempt=self.step.call_count + 1,
             crash_count=self.crash_count,
-            is_under_way=self.is_under_way,
+            is_under_way=self.is_under_way and self.job is None,  # asking after a job changes nothing
             may_have_landed=self.may_have_landed or self.is_under_way,
+            job=self.job,
+            records=self.records if self.job else (),
         )
 
 

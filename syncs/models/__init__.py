@@ -1,11 +1,12 @@
 from syncs.models.audit import AuditEvent
 from syncs.models.connection import Connection, RateWindow
 from syncs.models.error_rule import ErrorRule
+from syncs.models.job import JobBatch
 from syncs.models.ledger import DeliveredRow
 from syncs.models.run import Run, Step
 from syncs.models.schema import SchemaChange, SchemaSnapshot
-from syncs.models.sync import FieldMapping, Sync, SyncVersion
 from syncs.models.spent import SpentToken
+from syncs.models.sync import FieldMapping, Sync, SyncVersion
 from syncs.models.team import Team
 
 __all__ = [
@@ -14,13 +15,14 @@ __all__ = [
     "DeliveredRow",
     "ErrorRule",
     "FieldMapping",
+    "JobBatch",
     "RateWindow",
     "Run",
     "SchemaChange",
     "SchemaSnapshot",
+    "SpentToken",
     "Step",
     "Sync",
-    "SpentToken",
     "SyncVersion",
     "Team",
 ]

@@ -222,6 +222,8 @@ class _Execution:
             batch_bytes=limits.max_bytes,
             record_bytes=limits.max_record_bytes,
             concurrency=limits.concurrency,
+            has_jobs=limits.has_jobs,
+            open_jobs=limits.max_open_jobs,
             retry=RetryPolicy(snapshot["max_attempts"], float(snapshot["retry_budget_seconds"])),
             breaker_threshold=snapshot["breaker_threshold"],
             fail_on_mapping_error=snapshot["on_mapping_error"] == OnMappingError.FAIL,
@@ -253,7 +255,10 @@ class _Execution:
             return
         if ending.failure is None and ending.wait_seconds is not None:
             until = timezone.now() + timedelta(seconds=ending.wait_seconds)
-            reason = f"The destination asked to wait until {until:%Y-%m-%d %H:%M:%S} UTC."
+            moment = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+            reason = f"The destination asked to wait until {moment}."
+            if ending.waits_for_jobs:
+                reason = f"The destination works on what it took in; it is asked again at {moment}."
             runs.release(self._claim, reason=reason, not_before=until)
             return
         status, reason = self._verdict(ending)

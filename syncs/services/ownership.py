@@ -152,12 +152,15 @@ def _announce(run_id: int) -> None:
 def _close(run: Run) -> None:
     """What belongs to an end without a worker: open steps are closed, dead letters that waited for the run go back.
 
-    A step whose call may have landed stays in flight: the next run that reads all rows repeats it under the same key.
+    A step whose call may have landed stays in flight: the next run that reads all rows repeats it under the same key. One that
+    waits for a job goes on waiting: the next run asks.
     """
-    open_steps = Step.objects.filter(run=run, status=StepStatus.INFLIGHT)
-    open_steps.filter(sends=[]).update(status=StepStatus.INTERRUPTED, finished_at=timezone.now())
+    in_flight = Step.objects.filter(run=run, status=StepStatus.INFLIGHT)
+    in_flight.filter(sends=[]).update(status=StepStatus.INTERRUPTED, finished_at=timezone.now())
     message = "The run ended before the answer was recorded; the next full run repeats the call."
-    open_steps.filter(message="").update(message=message)
+    in_flight.filter(message="").update(message=message)
+    message = "The run ended while the destination worked on this batch; the next run asks how that ended."
+    Step.objects.filter(run=run, status=StepStatus.CONFIRMING, message="").update(message=message)
     if run.trigger == Trigger.REPROCESS:
         sinks.put_back_entries(run)
     ring_next(run.sync_id)

@@ -12,12 +12,15 @@ from django.db import InterfaceError, OperationalError, connection, reset_querie
 from django.db.models import F, Max
 from django.utils import timezone
 
-from syncs.choices import RunStatus, StepKind, StepStatus
+from syncs.choices import STEP_OPEN, RunStatus
 from syncs.engine.ports import Attempt, Clock, Commit, Control, Counts, RejectedRowSink, Send, StepUpdate
 from syncs.errors import FenceLostError
 from syncs.models import Run, Step
 from syncs.records import Operation
+from syncs.services import adoption
+from syncs.services.adoption import send_data
 from syncs.services.counting import count_columns
+from syncs.services.job_batches import JobBatches
 from syncs.services.ledger import DatabaseLedger
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ class DatabaseRecorder:
         self._clock = clock
         self._adopts_earlier_runs = adopts_earlier_runs
         self._attempts: dict[int, list[dict[str, Any]]] = {}  # of steps that are not finished
+        self._jobs = JobBatches(sync_id=sync_id, columns=columns)
 
     # -- engine.ports.Recorder
 
@@ -70,8 +74,9 @@ class DatabaseRecorder:
         self.persistently(lambda: self._write(commit))
         reset_queries()  # under DEBUG Django keeps every statement's text, which a long run would pile up
         for step in commit.steps:
-            if step.status is not StepStatus.INFLIGHT:
+            if step.status not in STEP_OPEN:
                 self._attempts.pop(step.number, None)
+        self._jobs.written(commit.steps)
 
     def next_step_number(self) -> int:
         newest = Step.objects.filter(run_id=self._run_id).aggregate(newest=Max("number"))["newest"]
@@ -81,34 +86,14 @@ class DatabaseRecorder:
         connection.close()
 
     def adopt_interrupted(self) -> list[Send]:
-        """Steps left in flight by an earlier worker of this run, or by an earlier run when this one reads all rows."""
+        """Steps left open by an earlier worker of this run, or by an earlier run; see ``adoption.take_over``."""
         with transaction.atomic():
             self._check_fence()
-            crashed = 1 if Run.objects.filter(pk=self._run_id, crash_count__gt=0).exists() else 0
-            runs = {"run__sync_id": self._sync_id} if self._adopts_earlier_runs else {"run_id": self._run_id}
-            old = list(Step.objects.filter(status=StepStatus.INFLIGHT, **runs).order_by("run_id", "number"))
-            sends = [_send(data, crashed) for step in old for data in step.sends]
-            number = self.next_step_number()
-            now = timezone.now()
-            for offset, send in enumerate(sends):
-                send.step_number = number + offset
-            Step.objects.bulk_create(self._adopted(send, now) for send in sends)
-            Step.objects.filter(pk__in=[step.pk for step in old]).update(
-                status=StepStatus.INTERRUPTED, finished_at=now, sends=[], message="The worker stopped before the answer came."
+            adopted = adoption.take_over(
+                run_id=self._run_id, sync_id=self._sync_id, reads_all=self._adopts_earlier_runs, batches=self._jobs
             )
-        return sends
-
-    def _adopted(self, send: Send, now: Any) -> Step:
-        return Step(
-            run_id=self._run_id,
-            number=send.step_number,
-            kind=StepKind.UPLOAD,
-            status=StepStatus.INFLIGHT,
-            started_at=now,
-            row_count=len(send.keys),
-            sends=[_send_data(send)],
-            message="Repeats a call whose answer was never recorded.",
-        )
+        self._attempts.update(adopted.attempts)
+        return adopted.sends
 
     # -- one transaction
 
@@ -131,6 +116,7 @@ class DatabaseRecorder:
         with transaction.atomic():
             self._check_fence(commit.counts, progressed=commit.progressed)
             self._write_steps(commit.steps)
+            self._jobs.write(commit.steps)
             self._write_ledger(commit)
             if commit.rejected:
                 self._sink.store(commit.rejected, columns=self._columns)
@@ -170,7 +156,7 @@ class DatabaseRecorder:
             update.accepted_count,
             update.dead_lettered_count,
             orjson.dumps(self._attempts.get(update.number, [])).decode(),
-            orjson.dumps([_send_data(send) for send in update.sends]).decode(),
+            orjson.dumps([send_data(send) for send in update.sends]).decode(),
             storable(update.message),
         )
 
@@ -216,27 +202,3 @@ def _attempt_data(attempt: Attempt) -> dict[str, Any]:
         "message": storable(attempt.message),
         "wait_seconds": attempt.wait_seconds,
     }
-
-
-def _send_data(send: Send) -> dict[str, Any]:
-    return {
-        "operation": send.operation.value,
-        "keys": send.keys,
-        "idempotency_key": send.idempotency_key,
-        "attempt": send.attempt,
-        "crash_count": send.crash_count,
-        "is_under_way": send.is_under_way,
-        "may_have_landed": send.may_have_landed,
-    }
-
-
-def _send(data: dict[str, Any], crashed: int) -> Send:
-    return Send(
-        step_number=0,
-        operation=Operation(data["operation"]),
-        keys=list(data["keys"]),
-        idempotency_key=data["idempotency_key"],
-        attempt=data["attempt"],
-        crash_count=data["crash_count"] + (crashed if data["is_under_way"] else 0),
-        may_have_landed=data.get("may_have_landed", True),
-    )
