@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from tests.contracts.harness import HttpHarness
@@ -14,6 +15,7 @@ ATTRIBUTES: list[dict[str, Any]] = [
 _ALL_BAD = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
 
 
+@dataclass
 class Braze(ContractServer):
     """``url``: where its links lead."""
 

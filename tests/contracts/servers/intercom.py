@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,6 +24,7 @@ def refusal(status: int, code: str, message: str) -> Answer:
     return Answer.json({"type": "error.list", "request_id": "b1b88e2d", "errors": errors}, status)
 
 
+@dataclass
 class Intercom(ContractServer):
     """``hidden``: external ids that the look-up does not find yet, though the contact is there."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +16,7 @@ def refusal(status: int, code: str, message: str) -> Answer:
     return Answer.json({"msg": message, "code": code, "params": None}, status)
 
 
+@dataclass
 class Iterable(ContractServer):
     """A taken address is a conflict of the user id; a malformed address stands in the list of addresses; a user without address
     has bad data. ``key``: what users are identified by."""

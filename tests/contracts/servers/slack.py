@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from syncs.errors import ErrorType
@@ -19,6 +20,7 @@ def word(status: int, text: str) -> Answer:
     return Answer(status, {"Content-Type": "text/html"}, text.encode())
 
 
+@dataclass
 class Slack(ContractServer):
     """A message is kept under its field ``external_id``, which Slack itself does not look at. ``archived``: the channel takes
     no more."""
