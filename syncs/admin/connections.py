@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, connection_form, connection_login, connection_page
+from syncs.admin import acts, connection_form, connection_login, connection_page, connection_try
 from syncs.admin.address import connection_url
 from syncs.choices import ConnectionRole, ConnectionState, labelled
 from syncs.console import formats, links
@@ -175,6 +175,7 @@ class ConnectionAdmin(ConsoleAdmin):
         ]
         return [*own, *super().get_urls()]
 
+            at("<int:pk>/try/", "try", connection_try.page),
 
 def _chosen(request: HttpRequest) -> tuple[str, str]:
     """Role and kind named by the address of the add page. Raises 404 for a role that does not exist."""

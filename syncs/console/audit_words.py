@@ -18,6 +18,7 @@ _ACTS = {
     "logged_in": "Logged in at the destination",
     "login_lost": "Login ended by the destination",
     "tried": "Tried one record",
+    "row_taken": "Took a row to try",
 }
 _FEW = 6
 
@@ -61,6 +62,8 @@ def _text(act: str, detail: Mapping[str, Any]) -> str:
         return f"kind {detail['kind']}" + (f", secrets: {', '.join(detail['secrets'])}" if detail.get("secrets") else "")
     if act == "tried":
         return f"{detail['operation']} of {detail['object']}: {detail['outcome']}"
+    if act == "row_taken":
+        return f"row {detail['key']} of {detail['sync']}"
     if act == "logged_in":
         return f"scope {detail['scope']}" if detail.get("scope") else ""
     return str(detail.get("reason") or detail.get("message") or "")

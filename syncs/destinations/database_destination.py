@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +15,11 @@ from syncs.destinations.base import Capabilities, Field, WithoutJobs
 from syncs.destinations.database_errors import Fault, Verdict, clean, judge
 from syncs.destinations.database_table import TableInfo, TableMissingError, forbidden_columns, read_table
 from syncs.destinations.database_values import ValueMisfitError
+from syncs.destinations.database_watching import watched
 from syncs.destinations.database_write import CommitFailedError, Outcomes, Prepared, TableWriter, rejected
+from syncs.destinations.trials import Watch
 from syncs.errors import ConfigError, ErrorType
+from syncs.http import Redactor
 from syncs.records import (
     NOT_ATTEMPTED,
     Batch,
@@ -60,6 +64,10 @@ class DatabaseDestination(WithoutJobs):
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def watched(self, *, may_write: bool) -> AbstractContextManager[Watch]:
+        """See ``destinations.trials``."""
+        return watched(self._engine, Redactor([self._password] if self._password else []), may_write=may_write)
 
     # Looking
 

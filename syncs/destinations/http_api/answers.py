@@ -87,8 +87,11 @@ class Interpreter:
         self._redactor = redactor
         self._now = now
         self._needs_body = _needs_body(config)
+        self.seen: list[tuple[OperationConfig, Reply, Sequence[Record]]] | None = None  # what was read, where somebody watches
 
     def result(self, reply: Reply, records: Sequence[Record]) -> BatchResult:
+        if self.seen is not None:
+            self.seen.append((self._config, reply, records))
         if self._is_accepted_only(reply.response.status):
             return self._queued(reply, records)
         if self._is_success_status(reply.response.status):
@@ -111,8 +114,8 @@ class Interpreter:
     def _says_yes(self, data: Any, success: Success) -> bool:
         if success.flag is not None and not holds(success.flag, data):
             return False
-        return all(_is_there(data, path) for path in success.present) and not any(
-            _is_there(data, path) for path in success.absent
+        return all(is_there(data, path) for path in success.present) and not any(
+            is_there(data, path) for path in success.absent
         )
 
     def _queued(self, reply: Reply, records: Sequence[Record]) -> BatchResult:
@@ -323,7 +326,7 @@ def _needs_body(config: OperationConfig) -> bool:
     return bool(success.flag or success.present or success.count or is_located)
 
 
-def _is_there(data: Any, path: str) -> bool:
+def is_there(data: Any, path: str) -> bool:
     return paths.first(data, path) not in (paths.MISSING, None, "", False, [], {})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from syncs.destinations.http_api.answers import Reply
 from syncs.destinations.http_api.auth import Authenticator, Proof
@@ -11,6 +12,9 @@ from syncs.destinations.http_api.config import HttpConfig
 from syncs.errors import CredentialsError, ErrorType, TransientError
 from syncs.http import Failure, FailureKind, Response, Session
 from syncs.records import NOT_ATTEMPTED, BatchResult, Exchange, RecordOutcome, RecordState, RowError, Signal
+
+if TYPE_CHECKING:
+    from syncs.destinations.http_api.watching import Tap
 
 _REQUEST_IDS = ("x-request-id", "x-correlation-id", "x-hubspot-correlation-id", "request-id", "x-amzn-requestid", "cf-ray")
 _OK_EXCERPT = 300  # characters kept of an answer that has nothing to complain about
@@ -36,6 +40,7 @@ class Caller:
         self._config = config
         self._session = session
         self._auth = auth
+        self.tap: Tap | None = None  # somebody watches
         self._last_line = ("", "", "")  # the calls of a batch operation all go to one address
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Called:
@@ -49,7 +54,7 @@ class Caller:
         sent = {**headers, **proof.headers}
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
-        answer = self._session.send(method, url, headers=sent, body=body)
+        answer = (self.tap or self._session).send(method, url, headers=sent, body=body)
         return Called(answer, method, path, url, headers, body, proof)
 
     def send_renewed(self, called: Called) -> Called | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,11 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from syncs.connectors import CheckReport
-from syncs.destinations.base import Capabilities, CredentialStore, Field, WithoutJobs
+from syncs.destinations.base import CredentialStore, Field, WithoutJobs
 from syncs.destinations.http_api import checking, paths
 from syncs.destinations.http_api.answers import Interpreter, Reply, read_reply
 from syncs.destinations.http_api.auth import authenticator
 from syncs.destinations.http_api.calling import Called, Caller
+from syncs.destinations.http_api.capabilities import capabilities
 from syncs.destinations.http_api.config import (
     HttpConfig,
     IdempotencyKind,
@@ -24,11 +26,13 @@ from syncs.destinations.http_api.config import (
     OperationConfig,
     PerCall,
 )
-from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
 from syncs.destinations.http_api.discovery import described
-from syncs.destinations.http_api.reading import read_json, read_pages
-from syncs.destinations.http_api.rules import Classifier
+from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
 from syncs.destinations.http_api.oauth import AuthorizationCode
+from syncs.destinations.http_api.reading import read_json, read_pages
+from syncs.destinations.http_api.rules import Classifier, Ruling
+from syncs.destinations.http_api.watching import Seen, Tap, explain
+from syncs.destinations.trials import Watch
 from syncs.errors import ConfigError, ErrorType
 from syncs.http import Failure, Response, Session
 from syncs.records import (
@@ -75,7 +79,7 @@ class HttpDestination(WithoutJobs):
         self._auth = authenticator(config.auth, credentials, session, config.base_url)
         self._caller = Caller(config, session, self._auth)
         self._redactor = session.redactor
-        classifier = Classifier(config.error_rules)
+        self._classifier = classifier = Classifier(config.error_rules)
         self._operations = {
             operation: _Prepared(
                 operation,
@@ -94,14 +98,32 @@ class HttpDestination(WithoutJobs):
         """How a person logs in at the destination, where that is how the connection proves itself."""
         return self._auth if isinstance(self._auth, AuthorizationCode) else None
 
+    @contextmanager
+    def watched(self, *, may_write: bool) -> Iterator[Watch]:
+        """See ``destinations.trials``."""
+        watch = Watch()
+        seen: list[Seen] = []
+        rulings: list[Ruling] = []
+        self._caller.tap = Tap(watch.calls, self._session, may_write=may_write)
+        self._classifier.rulings = rulings
+        for prepared in self._operations.values():
+            prepared.interpreter.seen = seen
+        watch.read = lambda: explain(self._config.error_rules, rulings, seen, self._redactor)
+        try:
+            yield watch
+        finally:
+            self._caller.tap = self._classifier.rulings = None
+            for prepared in self._operations.values():
+                prepared.interpreter.seen = None
+
     def check(self) -> CheckReport:
         return checking.check(self._config, self._session, self._auth)
 
     def fields(self) -> list[Field] | None:
         declared = self._object.fields
-        if declared is None:
         if self._object.discover is not None:
             return described(self.read, self._object.discover)
+        if declared is None:
             return None
         return [Field(**asdict(item)) for item in declared]
 
@@ -245,25 +267,6 @@ class HttpDestination(WithoutJobs):
         result.outcomes = [*outcomes, *[NOT_ATTEMPTED] * rest]
         result.signal = Signal.OK
         return result
-
-
-def _capabilities(config: ObjectConfig) -> Capabilities:
-    limits = config.limits
-    is_single = all(item.per_call is PerCall.RECORD for item in config.operations.values())
-    return Capabilities(
-        operations=frozenset(config.operations),
-        idempotent=frozenset(
-            operation
-            for operation, item in config.operations.items()
-            if item.idempotency_of(operation).kind is not IdempotencyKind.NONE
-        ),
-        max_records=1 if is_single else limits.max_records,
-        max_bytes=limits.max_bytes,
-        max_record_bytes=limits.max_record_bytes,
-        concurrency=limits.concurrency,
-        requests_per_window=limits.requests_per_window,
-        window_seconds=limits.window_seconds,
-    )
 
 
 def _for_this_call(config: OperationConfig, records: Sequence[Record]) -> Sequence[int]:

@@ -102,9 +102,22 @@ class Verdict:
     is_ruled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the rules were asked, and which of them fitted (its place), if any."""
+
+    status: int
+    codes: tuple[str, ...]
+    text: str
+    rule: int | None
+
+
 class Classifier:
+    """``rulings``: a list to which each look at the rules is added, where somebody wants to know."""
+
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        self.rulings: list[Ruling] | None = None
 
     def whole(
         self, status: int, codes: Iterable[str], text: str, *, field: str, has_named_field: bool, is_json: bool = True
@@ -138,7 +151,13 @@ class Classifier:
 
     def _ruled(self, status: int, codes: Iterable[str], text: str, *, is_json: bool = True) -> Verdict | None:
         codes = list(codes)
-        for rule in self._rules:
+        found, verdict = self._fitting(status, codes, text, is_json)
+        if self.rulings is not None:
+            self.rulings.append(Ruling(status, tuple(codes), text, found))
+        return verdict
+
+    def _fitting(self, status: int, codes: list[str], text: str, is_json: bool) -> tuple[int | None, Verdict | None]:
+        for place, rule in enumerate(self._rules):
             if rule.status and status not in rule.status:
                 continue
             if rule.code and not any(code in rule.code for code in codes):
@@ -151,8 +170,8 @@ class Classifier:
             error_type = rule.type or (SIGNAL_TYPES.get(rule.signal) if rule.signal else None) or by_text(text)
             named = match.groupdict().get("field") if match is not None else None
             signal = None if rule.signal in (Signal.OK, Signal.REFUSED) else rule.signal
-            return Verdict(error_type, signal, rule.is_permanent, named or "", is_ruled=True)
-        return None
+            return place, Verdict(error_type, signal, rule.is_permanent, named or "", is_ruled=True)
+        return None, None
 
 
 def by_text(text: str) -> ErrorType:
