@@ -22,7 +22,7 @@ from syncs.engine.mapping import MappingField
 from syncs.errors import RedriveError
 from syncs.models import Sync
 from syncs.services import mapper, mappings
-from syncs.services.mapping_review import Finding, Level
+from syncs.services.mapping_review import MISSING, Finding, Level
 from syncs.services.mappings import InvalidMappingError, StaleMappingError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _answer(self: SyncAdmin, request: HttpRequest, sync: Sync, state: _State, *,
         "view": view,
         "state": state,
         "lines": _line_views(state, view, found),
-        "whole": _unique([one for one in found if one.line is None]),
+        "whole": _unique([one for one in found if one.line is None and one.attribute != MISSING]),
         "tally": _tally(found),
         "others": _matching(view.others, state.find)[:SHOWN_FIELDS],
         "others_count": len(_matching(view.others, state.find)),

@@ -1,4 +1,4 @@
-"""Pages of one sync: its page, the preview, a version, and the acts behind its buttons."""
+"""Pages of one sync: its page, a version, and the acts behind its buttons."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
 from syncs.models import Run, Sync, SyncVersion
 from syncs.services import access, overview, schedules
-from syncs.services import syncs as sync_service
 
 if TYPE_CHECKING:
     from syncs.admin.syncs import SyncAdmin
 
-PREVIEW_ROWS = 20
 _NOTICES = {SyncStatus.FAILING: "bad", SyncStatus.DEGRADED: "warn", SyncStatus.PAUSED: "warn", SyncStatus.UNCONFIGURED: "info"}
 STRIP = (900.0, 64.0)
 
@@ -47,17 +45,6 @@ def page(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
         "versions": list(sync.versions.select_related("author").order_by("-number")[:8]),
     }
     return TemplateResponse(request, "admin/syncs/sync/page.html", context)
-
-
-def preview(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
-    sync = _find(self, request, pk)
-    context = {**_frame(self, request, sync, title="Preview"), "limit": PREVIEW_ROWS}
-    try:
-        found = sync_service.preview(sync, limit=PREVIEW_ROWS)
-        context |= {"preview": found, "counts": [(verdict.value, count) for verdict, count in found.counts.items()]}
-    except RedriveError as error:
-        context["problem"] = error
-    return TemplateResponse(request, "admin/syncs/sync/preview.html", context)
 
 
 def version(self: SyncAdmin, request: HttpRequest, *, pk: int, number: int) -> HttpResponse:

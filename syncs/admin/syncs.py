@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, mapper_page, sync_edit, sync_keeping, sync_pages
+from syncs.admin import acts, mapper_page, preview_page, sync_edit, sync_keeping, sync_pages
 from syncs.admin.address import run_url, sync_url
 from syncs.admin.filters import ArchiveFilter, DestinationFilter, OwnerFilter, SyncStatusFilter
 from syncs.admin.sync_form import FieldMappingInline, SyncForm
@@ -127,7 +127,8 @@ class SyncAdmin(ConsoleAdmin):
 
         return [
             view(sync_pages.page, "<int:pk>/", "page"),
-            view(sync_pages.preview, "<int:pk>/preview/", "preview"),
+            view(preview_page.preview, "<int:pk>/preview/", "preview"),
+            view(preview_page.send, "<int:pk>/send/", "send"),
             view(mapper_page.page, "<int:pk>/mapping/", "mapping"),
             view(sync_pages.version, "<int:pk>/versions/<int:number>/", "version"),
             view(sync_pages.act, "<int:pk>/do/<str:name>/", "act"),

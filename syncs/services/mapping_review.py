@@ -15,10 +15,13 @@ from syncs.choices import FieldType, MappingKind
 from syncs.destinations.base import Field
 from syncs.engine import schema_fit
 from syncs.engine.mapping import MappingField, compile_mapping, validate_mapping
+from syncs.engine.schema_fit import MisfitKind
 from syncs.errors import ConfigError
 from syncs.records import RowError
 from syncs.services.masks import PageMask, shown
 from syncs.services.samples import Samples
+
+MISSING = "missing"  # attribute of a finding: a required field that no line fills
 
 
 class Level(StrEnum):
@@ -74,6 +77,7 @@ def _misfits(
         if misfit.line in tried.refused:
             continue  # the samples say it, with a value
         _, _, attribute = misfit.issue.field.partition(".")[2].partition(".")
+        attribute = MISSING if misfit.kind is MisfitKind.MISSING else attribute
         level = Level.WARNING if misfit.is_certain else Level.NOTE
         yield Finding(level, misfit.line, attribute, f"{misfit.message} {misfit.remedy}")
 

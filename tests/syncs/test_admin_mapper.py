@@ -40,7 +40,8 @@ def test_page_shows_columns_with_samples_beside_fields_and_suggestions(admin_cli
     guesses = {one.field.name: one.column.name for one in view.suggested if one.column}
     assert guesses == {"email": "mail", "firstname": "first_name", "plan": "plan", "address.city": "city"}
     said = world.visible_text(answer)
-    assert "The destination requires the field “email”, and no line fills it." in said
+    assert "Required and key fields that no line fills 1 email" in said
+    assert answer.context["tally"] == {"error": 0, "warning": 1, "note": 0}
     assert "at most 20" in said
     assert "one of free , pro" in said or "one of free, pro" in said
 

@@ -169,7 +169,7 @@ def test_preview_shows_payload_verdict_and_mapping_error_and_writes_nothing(ana:
     answer = ana.get(url("sync_preview", sync.pk))
     html = answer.content.decode()
     assert len(answer.context["preview"].rows) == 20
-    assert dict(answer.context["counts"]) == {"new": 19, "refused": 1}
+    assert dict(answer.context["counts"]) == {"create": 19, "refuse": 1}
     assert "address.city" in html
     assert "NULL" in html
     assert "young" in html
