@@ -212,9 +212,11 @@ RETL: dict[str, Any] = {
     "ALLOWED_PRIVATE_NETWORKS": tuple(
         env.list("RETL_ALLOWED_PRIVATE_NETWORKS", default=["127.0.0.0/8", "::1/128"] if DEBUG else [])
     ),
-    "LEASE_SECONDS": env.int("RETL_LEASE_SECONDS", default=30),
     # Days before the known end of a connection's credential from which its page and its syncs' status warn.
     "CREDENTIAL_WARNING_DAYS": env.int("RETL_CREDENTIAL_WARNING_DAYS", default=14),
+    # A folder of TOML files that are offered beside the product's presets of the kind http; empty: none.
+    "PRESET_FOLDER": env.str("RETL_PRESET_FOLDER", default=""),
+    "LEASE_SECONDS": env.int("RETL_LEASE_SECONDS", default=30),
     "MAX_CRASHES": 3,
     "ATTEMPTS_KEPT_PER_STEP": 20,
     "SHORT_RUN_ROWS": 200,

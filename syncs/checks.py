@@ -11,6 +11,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
+from syncs.destinations import registry as destinations
+from syncs.services import presets
+
 _PORTS = {
     "REJECTED_ROW_SINK": ("store", "resolve", "finish"),
     "REPROCESS_SELECTION": ("chunks", "stored", "gone"),
@@ -79,3 +82,16 @@ def check_sqlite_workers(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
         return []
     text = "SQLite lets one process write at a time, so several workers wait for each other."
     return [Warning(text, hint="Set DATABASE_URL to a PostgreSQL database, or REDRIVE_WORKERS=1.", id="syncs.W001")]
+
+
+@register()
+def check_destination_kinds(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Kinds that other packages bring by entry point. A broken one leaves the others alone."""
+    hint = "Correct or remove that package; its connections cannot be used. See docs/connectors.md."
+    return [Warning(f"Destination kind {kind!r}: {text}", hint=hint, id="syncs.W002") for kind, text in destinations.problems()]
+
+
+@register()
+def check_presets(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    hint = "Correct the file in RETL_PRESET_FOLDER; the others are offered meanwhile. See docs/presets.md."
+    return [Warning(f"Preset {text}", hint=hint, id="syncs.W003") for text in presets.offered()[1]]

@@ -25,7 +25,7 @@ def kinds() -> dict[ConnectionRole, list[tuple[str, str]]]:
     """(kind, label) a connection can have, per role."""
     return {
         ConnectionRole.SOURCE: [(kind, label) for kind, (label, _) in sources.SOURCE_KINDS.items()],
-        ConnectionRole.DESTINATION: [(kind, label) for kind, (label, _) in destinations.DESTINATION_KINDS.items()],
+        ConnectionRole.DESTINATION: destinations.kinds(),
     }
 
 
@@ -149,7 +149,9 @@ def _field(setting: ConfigField) -> forms.Field:
         empty = [] if setting.is_required else [("", "---------")]
         return forms.ChoiceField(choices=[*empty, *setting.choices], **shared)
     if setting.type == "json":
-        widget = forms.Textarea(attrs={"rows": 4, "class": "rd-code rd-wide", "spellcheck": "false"})
+        widget = forms.Textarea(
+            attrs={"rows": 16 if setting.is_required else 4, "class": "rd-code rd-wide", "spellcheck": "false"}
+        )
         return ObjectField(is_any=True, widget=widget, **shared)
     return forms.CharField(widget=forms.TextInput(attrs={"class": "vTextField"}), **shared)
 

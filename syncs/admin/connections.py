@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, connection_form, connection_login, connection_page, connection_try
+from syncs.admin import acts, connection_form, connection_login, connection_page, connection_presets, connection_try
 from syncs.admin.address import connection_url
 from syncs.choices import ConnectionRole, ConnectionState, labelled
 from syncs.console import formats, links
@@ -100,6 +100,8 @@ class ConnectionAdmin(ConsoleAdmin):
         request.connection_form = form  # type: ignore[attr-defined]
         built: type[ModelForm[Any]] = super().get_form(request, obj, change, **kwargs)
         values = connection_form.initial(form, obj)
+        if obj is None:
+            values |= connection_presets.initial(request)
 
         class Filled(built):  # type: ignore[misc, valid-type]
             def __init__(self, *args: Any, **options: Any) -> None:
@@ -140,7 +142,9 @@ class ConnectionAdmin(ConsoleAdmin):
             messages.error(request, problem)
             return HttpResponseRedirect(reverse("admin:syncs_connection_add"))
         title = f"New connection: {connection_form.kind_label(*_chosen(request))}"
-        return super().add_view(request, form_url, {"title": title, **(extra_context or {})})
+        return super().add_view(
+            request, form_url, {"title": title, **connection_presets.panel(request), **(extra_context or {})}
+        )
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         connection = self.get_object(request, object_id)
@@ -171,11 +175,11 @@ class ConnectionAdmin(ConsoleAdmin):
             at("<int:pk>/", "page", connection_page.page),
             at("<int:pk>/test/", "test", connection_page.test),
             at("<int:pk>/login/", "login", connection_login.depart),
+            at("<int:pk>/try/", "try", connection_try.page),
             at("login/callback/", "callback", connection_login.callback),
         ]
         return [*own, *super().get_urls()]
 
-            at("<int:pk>/try/", "try", connection_try.page),
 
 def _chosen(request: HttpRequest) -> tuple[str, str]:
     """Role and kind named by the address of the add page. Raises 404 for a role that does not exist."""

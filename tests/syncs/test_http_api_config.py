@@ -109,6 +109,50 @@ def test_bad_setting_is_named_with_its_path_and_the_way_out(path, value, where, 
 
 
 @pytest.mark.parametrize(
+    "operation, where, says",
+    [
+        ({"success": {"status": [2000]}}, "success.status", "no HTTP status"),
+        ({"success": {"status": [204], "flag": {"path": "ok"}}}, "success.status", "has no body, and success.flag"),
+        ({"success": {"status": [204, 205], "present": ["id"]}}, "success.status", "success.present"),
+        ({"success": {"status": 202}, "accepted_only": {"status": 202}}, "success.status", "accepted_only"),
+        ({"success": {"flag": {"path": "ok", "equals": []}}}, "success.flag.equals", "any of none"),
+        ({"success": {"flag": {"path": "a..b"}}}, "success.flag.path", "not a path"),
+        ({"success": {"present": ["id"], "absent": ["id"]}}, "success.absent", "present and absent"),
+        ({"success": {"flag": {"path": "ok"}, "absent": ["ok"]}}, "success.absent", "absent and equal"),
+        ({"success": {"ignores_body": True, "present": ["id"]}}, "success.ignores_body", "success.present"),
+        (
+            {"per_call": "batch", "locator": {"kind": "position", "results": "", "ok": {"path": "ok", "equals": []}}},
+            "locator.ok.equals",
+            "any of none",
+        ),
+        (
+            {"per_call": "batch", "success": {"status": 204}, "locator": {"kind": "position", "results": ""}},
+            "success.status",
+            "what the locator names",
+        ),
+    ],
+)
+def test_success_test_that_no_answer_can_pass_is_pointed_out(operation, where, says):
+    path = "/batch" if "per_call" in operation else "/contacts/{key}"
+    issues = {issue.field: issue.message for issue in validate(changed(UPSERT, {"path": path, **operation}), SECRETS)}
+    assert says in issues[f"{UPSERT}.{where}"]
+
+
+@pytest.mark.parametrize(
+    "success",
+    [
+        {"status": [200, 204], "present": ["id"]},
+        {"status": 204},
+        {"flag": {"path": "error", "equals": False}, "absent": ["error"]},
+        {"flag": {"path": "ok", "equals": [True, 1]}},
+        {"status": [204], "ignores_body": True},
+    ],
+)
+def test_success_test_that_an_answer_can_pass_is_taken(success):
+    assert validate(changed(f"{UPSERT}.success", success), SECRETS) == []
+
+
+@pytest.mark.parametrize(
     "locator, where",
     [
         ({"kind": "position"}, "results"),

@@ -28,6 +28,7 @@ from syncs.destinations.http_api.config import (
     Wait,
     WaitKind,
 )
+from syncs.destinations.http_api.matching import never_matches
 from syncs.destinations.http_api.patterns import pattern_issue
 from syncs.destinations.http_api.reader import join, read
 from syncs.errors import ConfigError
@@ -44,11 +45,11 @@ SECRETS: dict[AuthKind, tuple[str, ...]] = {
     AuthKind.SESSION: ("password",),
     AuthKind.CLIENT_CREDENTIALS: ("client_id", "client_secret"),
     AuthKind.REFRESH_TOKEN: ("client_id", "refresh_token"),
-}
     AuthKind.AUTHORIZATION_CODE: ("client_id",),
-
+}
 
 _OURS = {"response_type", "client_id", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method"}
+
 
 @dataclass(frozen=True, slots=True)
 class _Top:
@@ -169,6 +170,10 @@ def _check_top(top: _Top, issues: list[Issue]) -> None:
 def _check_auth(auth: Auth, issues: list[Issue]) -> None:
     if auth.kind in (AuthKind.CLIENT_CREDENTIALS, AuthKind.REFRESH_TOKEN, AuthKind.AUTHORIZATION_CODE):
         _check_url(auth.token_url, "auth.token_url", issues)
+    if auth.kind is AuthKind.AUTHORIZATION_CODE:
+        _check_url(auth.authorize_url, "auth.authorize_url", issues)
+        ours = sorted(_OURS & auth.authorize_parameters.keys())
+        issues += [Issue(f"auth.authorize_parameters.{name}", "Is set by Redrive; take it out.") for name in ours]
     if auth.kind is AuthKind.SESSION:
         if auth.login is None:
             issues.append(Issue("auth.login", 'Say where to log in, for example {"path": "/login"}.'))
@@ -182,10 +187,6 @@ def _check_auth(auth: Auth, issues: list[Issue]) -> None:
 
 def _check_url(url: str, path: str, issues: list[Issue]) -> None:
     try:
-    if auth.kind is AuthKind.AUTHORIZATION_CODE:
-        _check_url(auth.authorize_url, "auth.authorize_url", issues)
-        ours = sorted(_OURS & auth.authorize_parameters.keys())
-        issues += [Issue(f"auth.authorize_parameters.{name}", "Is set by Redrive; take it out.") for name in ours]
         parse_url(url, field=path)
     except ConfigError as error:
         issues.append(Issue(path, error.message))
@@ -221,6 +222,7 @@ def _check_operation(operation: OperationConfig, path: str, issues: list[Issue])
     if operation.per_call is PerCall.RECORD and (operation.body.list_at or operation.body.constants):
         issues.append(Issue(f"{path}.body", "list_at and constants are for per_call “batch”; here use record.constants."))
     _check_locator(operation, path, issues)
+    issues += never_matches(operation, path)
 
 
 def _check_batch(operation: OperationConfig, names: Iterable[str], path: str, issues: list[Issue]) -> None:
@@ -268,6 +270,7 @@ def _check_locator(operation: OperationConfig, path: str, issues: list[Issue]) -
             **{f"{where}.{name}": getattr(locator, name) or "" for name in _LOCATOR_PATHS},
             **{f"{where}.lists": name for name in locator.lists},
             **{f"{where}.more_results": name for name in locator.more_results},
+            **{f"{where}.key": name for name in locator.key},
             **{
                 f"{path}.error.{name}": item for name in ("code", "message", "field") for item in getattr(operation.error, name)
             },
@@ -281,7 +284,7 @@ def _check_locator(operation: OperationConfig, path: str, issues: list[Issue]) -
 
 
 _LOCATOR_PATHS = (
-    "results", "errors", "result_id", "error_at", "id", "key", "index", "code", "message", "field", "status", "written_count",
+    "results", "errors", "result_id", "error_at", "id", "index", "code", "message", "field", "status", "written_count",
     "failed_count", "least_count",
 )  # fmt: skip
 

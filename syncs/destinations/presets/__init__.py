@@ -6,6 +6,7 @@ settings) and the table ``explain`` (path of a setting -> what it means).
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from syncs.errors import ConfigError
 
 _MAX_BYTES = 200_000
 _CLASSES = tuple("ABCDEFGH")
+_OPERATION = re.compile(r"objects\.([^.]+)\.operations\.([^.]+)\.(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,12 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One setting for people: ``value`` is JSON, empty for a group of settings."""
+    """One setting for people. ``group``: whose setting it is, ``contacts, upsert`` or empty for the connection's own. ``name``:
+    its path from there. ``value`` is JSON, empty for a group of settings."""
 
     path: str
+    group: str
+    name: str
     value: str
     explanation: str
 
@@ -110,7 +115,13 @@ def _lines(file: _File) -> Iterator[Line]:
     for path, explanation in file.explain.items():
         (value,) = _at(file.config, path) or (None,)
         is_group = isinstance(value, dict) and len(orjson.dumps(value)) > 100
-        yield Line(path, "" if is_group else orjson.dumps(value).decode(), " ".join(explanation.split()))
+        group, name = _placed(path)
+        yield Line(path, group, name, "" if is_group else orjson.dumps(value).decode(), " ".join(explanation.split()))
+
+
+def _placed(path: str) -> tuple[str, str]:
+    match = _OPERATION.fullmatch(path)
+    return (f"{match[1]}, {match[2]}", match[3]) if match else ("", path)
 
 
 def _at(config: Mapping[str, Any], path: str) -> tuple[Any] | None:
