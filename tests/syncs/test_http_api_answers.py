@@ -136,3 +136,17 @@ def test_nulls_are_treated_alike_at_every_depth(server, nulls, expected):
     made = destination(settings(server, {"path": "/", "record": {"nulls": nulls}}))
     made.write(batch(record("k", {"a": None, "in": {"b": None, "c": 1}})))
     assert server.requests[0].json() == expected
+
+
+def test_key_of_an_error_may_stand_at_one_of_several_places(server):
+    locator = {"kind": "key", "errors": "errors", "key": ["was.id", "was.data.id"], "message": "why"}
+    made = destination(settings(server, {**KEYS, "key_field": "id", "locator": locator}))
+    server.script(Answer.json({"errors": [{"was": {"id": "a"}, "why": "no"}, {"was": {"data": {"id": "c"}}, "why": "no"}]}))
+    assert states(made.write(batch(*[contact(key) for key in "abc"]))) == ["rejected", "written", "rejected"]
+
+
+def test_field_before_a_colon_may_be_capitalised(server):
+    made = destination(settings(server, {"path": "/", "error": {"message": "why"}}))
+    server.script(Answer.json({"why": "Email: x@ is not properly formatted"}, 422), Answer.json({"why": "Email them."}, 422))
+    fields = [made.write(batch(contact("a"))).outcomes[0].error.field for _ in range(2)]
+    assert fields == ["email", ""]

@@ -210,7 +210,7 @@ class Locator:
     ok: Flag | None = None  # in a result: it was written; without it, a result that shows no error was
     error_at: str = ""  # in a result: the error, when there is one
     id: str = ""  # in an error: the correlation id(s)
-    key: str = ""  # in an error: the record's key value(s)
+    key: tuple[str, ...] = ()  # in an error: the record's key value(s); of several paths the first that leads to something
     index: str = "index"  # in an error
     base: int = between(0, 0, 1)
     pattern: str = ""  # instead of index: a regular expression with a group named index, over the error's text

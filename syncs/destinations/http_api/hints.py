@@ -13,16 +13,18 @@ from syncs.records import Record, RowError
 
 _WORD = re.compile(r"[^\W_][\w-]*")
 _QUOTED = re.compile(r"['\"`“‘]([^'\"`“”‘’]{1,255})['\"`”’]")
+_LABEL = re.compile(r"\b([A-Z][a-z]+):")
 _MAX_TEXT = 4_000
 _SHORTEST_VALUE = 3  # shorter values stand in any text
 
 
 def field_in(text: str, records: Sequence[Record]) -> str:
-    """The payload field that the text names as a word, or an empty string. The longest name wins: email_domain over email."""
+    """The payload field that the text names as a word, or an empty string. The longest name wins: email_domain over email.
+    A word before a colon may be capitalised: “Email: … is not properly formatted”."""
     if not records:
         return ""
     shown = text[:_MAX_TEXT]
-    words = set(_WORD.findall(shown)) | set(re.findall(r"[\w.-]+", shown))
+    words = set(_WORD.findall(shown)) | set(re.findall(r"[\w.-]+", shown)) | set(map(str.lower, _LABEL.findall(shown)))
     names = sorted((name for name in _names(records[0].payload) if _is_named(name, words)), key=len, reverse=True)
     return names[0] if names else ""
 

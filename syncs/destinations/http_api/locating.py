@@ -66,9 +66,9 @@ class Finder:
                 case LocatorKind.CORRELATION:
                     positions = self._correlated(paths.every(item, locator.id))
                     if not positions and locator.key:
-                        positions = self._positions_of_keys(paths.every(item, locator.key))
+                        positions = self._positions_of_keys(self._keys(item))
                 case _:
-                    positions = self._positions_of_keys(paths.every(item, locator.key))
+                    positions = self._positions_of_keys(self._keys(item))
             self._fail(item, positions, found, None)
 
     def _fail(self, item: Any, positions: list[int], found: Found, kind: KeyList | None) -> None:
@@ -158,6 +158,9 @@ class Finder:
     def _correlated(self, values: list[Any]) -> list[int]:
         positions = [_integer(value) for value in values]
         return [position for position in positions if position is not None and 0 <= position < self._count]
+
+    def _keys(self, item: Any) -> list[Any]:
+        return next((values for path in self._locator.key if (values := paths.every(item, path))), [])
 
     def _positions_of_keys(self, values: list[Any], key_field: str = "") -> list[int]:
         key_field = key_field or self._key_field

@@ -40,7 +40,8 @@ class VendorDestination(HttpDestination):
     def fields(self) -> list[Field] | None:
         """One or two read-only calls. Raises ``CredentialsError``, ``TransientError`` or ``ConfigError`` where the vendor does
         not answer them with what its documents promise."""
-        return self.discover(self.read, self.object_name) if self.discover else super().fields()
+        found = self.discover(self.read, self.object_name) if self.discover else None
+        return super().fields() if found is None else found
 
 
 @dataclass(frozen=True, slots=True)
