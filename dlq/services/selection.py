@@ -6,17 +6,15 @@ problems matches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
-from django.db.models import Model, QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
 from dlq.choices import EntryStatus, RowState
-from dlq.models import ErrorGroup
+from dlq.services import known
 from dlq.services.entry_filter import (
     AGES,
     ANY,
@@ -32,7 +30,6 @@ from dlq.services.entry_filter import (
 )
 from syncs.connectors import Issue
 from syncs.errors import ErrorType
-from syncs.models import Connection, Run, Sync
 from syncs.services import access
 
 if TYPE_CHECKING:
@@ -41,8 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["AGES", "ANY", "BETWEEN", "NO_RESPONSE", "PARAMETERS", "WINDOWS", "EntryFilter", "Parsed", "parse"]
 
 PARAMETERS = (
-    "status", "sync", "connection", "error_type", "error_code", "code", "failed", "from", "to", "age", "key", "group", "run",
-    "owner", "attempts", "row", "q",
+    "status", "sync", "connection", "error_type", "error_code", "field", "code", "failed", "from", "to", "age", "key", "group",
+    "run", "owner", "attempts", "row", "q",
 )  # fmt: skip
 _SETTLED = ("q_groups", "q_deep", "nothing")  # written by a filter that was made absolute
 _KEY_MAX = 255
@@ -56,6 +53,7 @@ _TIME_HELP = "write it as 2026-11-23 or 2026-11-23T09:30 (UTC)"
 class _Reader:
     given: Mapping[str, Sequence[str]]
     problems: list[Issue] = field(default_factory=list)
+    there: Mapping[str, Collection[int]] = field(default_factory=dict)  # see ``known``
 
     def values(self, name: str) -> list[str]:
         return list(dict.fromkeys(value for value in (text.strip() for text in self.given.get(name, ())) if value))
@@ -82,6 +80,7 @@ def parse(
     raises: what is unknown or malformed, a parameter's name included (apart from those to ``ignore``), becomes a problem.
     """
     reader = _Reader(given)
+    reader.there = known.there({name: _numbers(reader.values(name)) for name in known.NAMES}, user)
     for name in given:
         if name not in PARAMETERS and name not in _SETTLED and name not in ignore:
             reader.refuse(name, f"is no filter of this list; there are {', '.join(PARAMETERS)}")
@@ -91,12 +90,11 @@ def parse(
     text_group_ids, is_text_deep = _settled_text(reader, text)
     found = EntryFilter(
         statuses=_statuses(reader),
-        sync_ids=_several(reader, "sync", _seen(Sync, user, by="pk"), "no sync; choose one from the list"),
-        connection_ids=_several(
-            reader, "connection", Connection._default_manager.all(), "no connection; choose one from the list"
-        ),
+        sync_ids=_several(reader, "sync", "no sync; choose one from the list"),
+        connection_ids=_several(reader, "connection", "no connection; choose one from the list"),
         error_types=_members(reader, "error_type", ErrorType),
         error_codes=_error_codes(reader),
+        field_names=_field_names(reader),
         codes=_codes(reader),
         window=window,
         since=since,
@@ -104,8 +102,8 @@ def parse(
         age=age,
         older_than=older_than,
         row_key=_text(reader, "key", _KEY_MAX, "a row key"),
-        group_id=_one_of(reader, "group", _seen(ErrorGroup, user), "no error group; open one from the list of error groups"),
-        run_id=_one_of(reader, "run", _seen(Run, user), "no run; open one from the list of runs"),
+        group_id=_one_of(reader, "group", "no error group; open one from the list of error groups"),
+        run_id=_one_of(reader, "run", "no run; open one from the list of runs"),
         owner=_owner(reader, user),
         min_attempts=_attempts(reader),
         row_states=_row_states(reader),
@@ -136,29 +134,24 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def _seen(model: type[Model], user: User | AnonymousUser | None, *, by: str = "sync_id") -> QuerySet[Any]:
-    rows = model._default_manager.all()
-    return rows if user is None else access.scoped(rows, user, by=by)
+def _numbers(values: Iterable[str]) -> list[int]:
+    return [number for number in map(_number, values) if number is not None]
 
 
-def _several(reader: _Reader, name: str, rows: QuerySet[Any], remedy: str) -> tuple[int, ...]:
+def _several(reader: _Reader, name: str, remedy: str) -> tuple[int, ...]:
     wanted = {value: _number(value) for value in reader.values(name)}
-    if not wanted:
-        return ()
-    numbers = [pk for pk in wanted.values() if pk is not None]
-    there = set(rows.filter(pk__in=numbers).values_list("pk", flat=True))
     for value, pk in wanted.items():
-        if pk not in there:
+        if pk not in reader.there[name]:
             reader.refuse(name, f"“{_short(value)}” is {remedy}")
-    return tuple(sorted(there))
+    return tuple(sorted(pk for pk in set(wanted.values()) if pk is not None and pk in reader.there[name]))
 
 
-def _one_of(reader: _Reader, name: str, rows: QuerySet[Any], remedy: str) -> int | None:
+def _one_of(reader: _Reader, name: str, remedy: str) -> int | None:
     value = reader.one(name)
     if not value:
         return None
     pk = _number(value)
-    if pk is None or not rows.filter(pk=pk).exists():
+    if pk is None or pk not in reader.there[name]:
         reader.refuse(name, f"“{_short(value)}” is {remedy}")
         return None
     return pk
@@ -208,6 +201,11 @@ def _error_codes(reader: _Reader) -> tuple[str, ...]:
     return tuple(code for code in codes if code)
 
 
+def _field_names(reader: _Reader) -> tuple[str, ...]:
+    names = (_checked(reader, "field", name, _KEY_MAX, "a field") for name in reader.values("field"))
+    return tuple(name for name in names if name)
+
+
 def _owner(reader: _Reader, user: User | AnonymousUser | None) -> str:
     value = reader.one("owner")
     if value == ME and (user is None or user.pk is None):
@@ -215,9 +213,7 @@ def _owner(reader: _Reader, user: User | AnonymousUser | None) -> str:
     elif value in ("", ME, NOBODY):
         return value
     else:
-        found = _one_of(
-            reader, "owner", _seen(cast("type[Model]", get_user_model()), None), "no user; write me, none or a user's number"
-        )
+        found = _one_of(reader, "owner", "no user; write me, none or a user's number")
         return str(found) if found is not None else ""
     return ""
 

@@ -23,7 +23,7 @@ from dlq.services.lines import lines
 from dlq.services.offers import Offers, offers, person
 from dlq.services.selection import EntryFilter
 from syncs.models import Sync, Team
-from tests.dlq.objects import client_of, make_entries, make_entry, make_group, make_run, make_user
+from tests.dlq.objects import client_of, logged_in, make_entries, make_entry, make_group, make_run, make_user
 from tests.syncs.objects import make_connection, make_sync
 
 pytestmark = pytest.mark.django_db
@@ -419,3 +419,28 @@ def test_list_with_counts_and_views_takes_twelve_queries_at_most(count: int) -> 
 
 def test_nothing_offered_without_syncs() -> None:
     assert offers(EntryFilter(), make_user()) == Offers()
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_list_takes_a_dozen_queries_whatever_is_filtered_and_whoever_asks(
+    django_assert_max_num_queries: Any, limited: bool
+) -> None:
+    """Ids in the address are looked up together; somebody of a team needs two more queries than somebody who sees all."""
+    user = make_user("view_dlqentry", "reprocess_dlqentry", "discard_dlqentry", "export_dlqentry", "annotate_dlqentry")
+    ours, theirs = make_sync(), make_sync()
+    if limited:
+        teams = [Team.objects.create(name=name) for name in ("ours", "theirs")]
+        teams[0].members.add(user)
+        for sync, team in zip((ours, theirs), teams, strict=True):
+            Sync.objects.filter(pk=sync.pk).update(team=team)
+    run = make_run(ours)
+    group = make_group(ours)
+    make_entries(60, run, group, owner=user)
+    client = logged_in(user)
+    for query in (
+        f"sync={ours.pk}&connection={ours.destination_id}&group={group.pk}&run={run.pk}&owner={user.pk}&q=person&failed=24h",
+        f"connection={ours.destination_id}&owner=me&q=person&error_type=validation&code=422",
+        f"sync={ours.pk}&group={group.pk}&failed=7d&age=1d&attempts=2&row=unknown",
+    ):
+        with django_assert_max_num_queries(12):
+            assert client.get(f"{LIST}?status=open&{query}").status_code == 200
