@@ -150,3 +150,10 @@ def test_field_before_a_colon_may_be_capitalised(server):
     server.script(Answer.json({"why": "Email: x@ is not properly formatted"}, 422), Answer.json({"why": "Email them."}, 422))
     fields = [made.write(batch(contact("a"))).outcomes[0].error.field for _ in range(2)]
     assert fields == ["email", ""]
+
+
+def test_id_may_stand_among_the_properties(server):
+    sent = record("k", {"a": 1})
+    destination(settings(server, {"path": "/", "record": {"properties_at": "in", "id_at": "in.ref"}})).write(batch(sent))
+    assert server.requests[0].json() == {"in": {"a": 1, "ref": "k"}}
+    assert sent.payload == {"a": 1}, "the record itself stays as it was"

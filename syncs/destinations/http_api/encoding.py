@@ -39,6 +39,7 @@ class Encoder:
         drops_id = bool(self._envelope.id_at and self._envelope.id_from and not self._envelope.keeps_id)
         self._omitted = (*self._envelope.omit, self._envelope.id_from) if drops_id else self._envelope.omit
         self._changes_values = self._envelope.values_as_strings or self._envelope.nulls is not Nulls.NULL
+        self._has_id_within = self._envelope.id_at.startswith(f"{self._envelope.properties_at}.")
 
     def path(self, record: Record | None, found: Mapping[str, str]) -> str:
         """``record`` None: a batch. Raises ``UnbuildableError``, or ``ConfigError`` for a missing option."""
@@ -84,7 +85,9 @@ class Encoder:
             properties = paths.without(properties, name)
         if self._changes_values:
             properties = _converted(properties, envelope)
-        if envelope.properties_at:
+        if envelope.properties_at and self._has_id_within:
+            properties = dict(properties)
+        elif envelope.properties_at:
             is_changed = self._omitted or self._changes_values
             properties = properties if is_changed else orjson.Fragment(record.body)
         return encode(self._wrapped(record, properties, position))
