@@ -98,8 +98,8 @@ class Interpreter:
             if not self._config.success.ignores_body and (not reply.is_readable or (self._needs_body and reply.data is None)):
                 return self._unknown(reply, records, "The answer says yes, but its body cannot be read.", "unreadable")
             if self._says_yes(reply.data if reply.is_readable else None, self._config.success):
-                return self._accepted(reply, records)
-        return self._refused(reply, records)
+                return self.accepted(reply, records)
+        return self.refused(reply, records)
 
     # -- yes
 
@@ -123,7 +123,8 @@ class Interpreter:
             reply, records, "The destination queued the record and does not say what became of it.", "accepted_only"
         )
 
-    def _accepted(self, reply: Reply, records: Sequence[Record]) -> BatchResult:
+    def accepted(self, reply: Reply, records: Sequence[Record]) -> BatchResult:
+        """The answer as a whole is a yes: what it says of each record."""
         count, config = len(records), self._config
         if config.success.count and not _is_count(reply.data, config.success.count, count):
             text = f"The answer does not account for all {count} records."
@@ -182,7 +183,7 @@ class Interpreter:
 
     # -- no
 
-    def _refused(self, reply: Reply, records: Sequence[Record]) -> BatchResult:
+    def refused(self, reply: Reply, records: Sequence[Record]) -> BatchResult:
         """The answer as a whole is an error: the connection's, the moment's, one record's, or nobody knows whose."""
         config, status = self._config, reply.response.status
         data = reply.data if reply.is_readable else None
@@ -266,9 +267,10 @@ class Interpreter:
             message = kind.message or f"The destination lists this record as {kind.type.info.label.lower()}."
             codes = [kind.code] if kind.code else []
             return _fate(self._error(Verdict(kind.type), message, codes, kind.field, reply, item=_compact(item)))
-        codes = [paths.as_text(code) for code in paths.every(item, locator.code)] if locator.code else []
-        text = paths.text(item, locator.message) or paths.as_text(item) or ", ".join(codes)
-        field = paths.text(item, locator.field) or hints.field_in(text, [record]) or hints.field_of_value(text, record)
+        codes = _first(locator.code, lambda path: [paths.as_text(code) for code in paths.every(item, path)]) or []
+        text = _first(locator.message, lambda path: paths.text(item, path)) or paths.as_text(item) or ", ".join(codes)
+        told = _first(locator.field, lambda path: paths.text(item, path))
+        field = told or hints.field_in(text, [record]) or hints.field_of_value(text, record)
         item_status = paths.text(item, locator.status)
         verdict = self._classifier.record(
             status, codes, text, field=field, item_status=int(item_status) if item_status.isdecimal() else None

@@ -11,6 +11,7 @@ def capabilities(config: HttpConfig, described: ObjectConfig) -> Capabilities:
     operations = described.operations
     ways = {operation: item.idempotency_of(operation) for operation, item in operations.items()}
     headers = {way.header for way in ways.values() if way.kind is IdempotencyKind.HEADER}
+    jobs = [item.job for item in operations.values() if item.job is not None]
     return Capabilities(
         operations=frozenset(operations),
         idempotent=frozenset(operation for operation, way in ways.items() if way.kind is not IdempotencyKind.NONE),
@@ -23,6 +24,8 @@ def capabilities(config: HttpConfig, described: ObjectConfig) -> Capabilities:
         keys=tuple(dict.fromkeys(item.key_field for item in operations.values() if item.key_field)),
         idempotency_header=", ".join(sorted(headers)),
         rate_limit=_convention(config.wait),
+        has_jobs=bool(jobs),
+        max_open_jobs=min((job.max_open for job in jobs), default=10),
         discovery=frozenset({Discovery.FIELDS} if described.fields is not None or described.discover else ()),
     )
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from syncs.destinations.http_api.job_config import JobConfig
+from syncs.destinations.http_api.parts import Answers as Answers
+from syncs.destinations.http_api.parts import Body as Body
+from syncs.destinations.http_api.parts import BodyKind as BodyKind
+from syncs.destinations.http_api.parts import ErrorPaths as ErrorPaths
+from syncs.destinations.http_api.parts import Flag as Flag
+from syncs.destinations.http_api.parts import between as between
 from syncs.errors import ErrorType
 from syncs.records import Operation, Signal
-
-
-def between(default: Any, low: float, high: float) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
 
 
 class AuthKind(StrEnum):
@@ -127,23 +130,6 @@ class PerCall(StrEnum):
     RECORD = "record"
 
 
-class BodyKind(StrEnum):
-    JSON = "json"
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    kind: BodyKind = BodyKind.JSON
-    list_at: str = ""  # batch: where the list goes; empty: the list is the body
-    constants: dict[str, Any] = field(default_factory=dict)
-
-
-class Answers(StrEnum):
-    JSON = "json"
-    TEXT = "text"  # read as {"text": the body without blanks around it}
-
-
 class Nulls(StrEnum):
     NULL = "null"
     OMIT = "omit"
@@ -162,12 +148,6 @@ class Envelope:
     values_as_strings: bool = False
     nulls: Nulls = Nulls.NULL
     value_of: str = ""  # the record is this one value: “key” or a payload field
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    path: str
-    equals: Any = True  # a list: any of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,24 +194,16 @@ class Locator:
     index: str = "index"  # in an error
     base: int = between(0, 0, 1)
     pattern: str = ""  # instead of index: a regular expression with a group named index, over the error's text
+    pattern_at: str = ""  # in an error: where the pattern looks, instead of its message
     only: Flag | None = None  # in an error: it is about our list
     lists: dict[str, KeyList] = field(default_factory=dict)
-    code: str = ""
-    message: str = ""
-    field: str = ""
+    code: tuple[str, ...] = ()  # of several paths the first that leads to something; so for message and field
+    message: tuple[str, ...] = ()
+    field: tuple[str, ...] = ()
     status: str = ""
     written_count: str = ""
     failed_count: str = ""
     least_count: str = ""  # a number that may not be below the records that did not fail
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorPaths:
-    """Several paths: the first that leads to something."""
-
-    code: tuple[str, ...] = ()
-    message: tuple[str, ...] = ()
-    field: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +272,7 @@ class OperationConfig:
     detail: Detail = field(default_factory=Detail)
     idempotency: Idempotency | None = None  # None: natural, but none for insert
     accepted_only: AcceptedOnly | None = None
+    job: JobConfig | None = None
     lookup: Lookup | None = None
 
     @property

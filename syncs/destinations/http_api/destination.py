@@ -13,12 +13,13 @@ from urllib.parse import quote
 
 from syncs.connectors import CheckReport
 from syncs.destinations.base import CredentialStore, Field, WithoutJobs
-from syncs.destinations.http_api import checking, paths
+from syncs.destinations.http_api import checking, paths, tables
 from syncs.destinations.http_api.answers import Interpreter, Reply, read_reply
 from syncs.destinations.http_api.auth import authenticator
 from syncs.destinations.http_api.calling import Called, Caller
 from syncs.destinations.http_api.capabilities import capabilities
 from syncs.destinations.http_api.config import (
+    BodyKind,
     HttpConfig,
     IdempotencyKind,
     IfMissing,
@@ -28,6 +29,7 @@ from syncs.destinations.http_api.config import (
 )
 from syncs.destinations.http_api.discovery import described
 from syncs.destinations.http_api.encoding import Encoder, UnbuildableError, key_of
+from syncs.destinations.http_api.jobs import FirstAnswers, JobCalls, taken
 from syncs.destinations.http_api.oauth import AuthorizationCode
 from syncs.destinations.http_api.reading import read_json, read_pages
 from syncs.destinations.http_api.rules import Classifier, Ruling
@@ -39,6 +41,7 @@ from syncs.records import (
     NOT_ATTEMPTED,
     Batch,
     BatchResult,
+    Job,
     Operation,
     Record,
     RecordOutcome,
@@ -58,6 +61,12 @@ class _Prepared:
     config: OperationConfig
     encoder: Encoder
     interpreter: Interpreter
+    job: JobCalls | None
+
+    def watch(self, seen: list[Seen] | None) -> None:
+        self.interpreter.seen = seen
+        if self.job is not None:
+            self.job.watch(seen)
 
 
 class HttpDestination(WithoutJobs):
@@ -79,19 +88,32 @@ class HttpDestination(WithoutJobs):
         self._auth = authenticator(config.auth, credentials, session, config.base_url)
         self._caller = Caller(config, session, self._auth)
         self._redactor = session.redactor
-        self._classifier = classifier = Classifier(config.error_rules)
+        self._classifier = Classifier(config.error_rules)
+        self._options, self._now = options, now
         self._operations = {
-            operation: _Prepared(
-                operation,
-                operation_config,
-                Encoder(operation_config, options),
-                Interpreter(
-                    operation, operation_config, classifier=classifier, wait=config.wait, redactor=session.redactor, now=now
-                ),
-            )
-            for operation, operation_config in self._object.operations.items()
+            operation: self._prepared(operation, settings) for operation, settings in self._object.operations.items()
         }
         self.capabilities = capabilities(config, self._object)
+
+    def _prepared(self, operation: Operation, settings: OperationConfig) -> _Prepared:
+        def make(settings: OperationConfig) -> Interpreter:
+            reads = Interpreter if settings.job is None else FirstAnswers
+            return reads(
+                operation,
+                settings,
+                classifier=self._classifier,
+                wait=self._config.wait,
+                redactor=self._redactor,
+                now=self._now,
+            )
+
+        job = None
+        if settings.job is not None:
+            job = JobCalls(
+                self._config, settings, make=make, caller=self._caller, redactor=self._redactor, options=self._options,
+                now=self._now,
+            )  # fmt: skip
+        return _Prepared(operation, settings, Encoder(settings, self._options), make(settings), job)
 
     @property
     def login(self) -> AuthorizationCode | None:
@@ -107,14 +129,14 @@ class HttpDestination(WithoutJobs):
         self._caller.tap = Tap(watch.calls, self._session, may_write=may_write)
         self._classifier.rulings = rulings
         for prepared in self._operations.values():
-            prepared.interpreter.seen = seen
+            prepared.watch(seen)
         watch.read = lambda: explain(self._config.error_rules, rulings, seen, self._redactor)
         try:
             yield watch
         finally:
             self._caller.tap = self._classifier.rulings = None
             for prepared in self._operations.values():
-                prepared.interpreter.seen = None
+                prepared.watch(None)
 
     def check(self) -> CheckReport:
         return checking.check(self._config, self._session, self._auth)
@@ -154,6 +176,14 @@ class HttpDestination(WithoutJobs):
         result = self._call(prepared, batch, [records[position] for position in positions])
         return _spread(result, positions, len(records))
 
+    def confirm(self, batch: Batch, job: Job) -> BatchResult:
+        prepared = self._operations.get(batch.operation)
+        if prepared is None or prepared.job is None:
+            return super().confirm(batch, job)
+        positions = _for_this_call(prepared.config, batch.records)
+        result = prepared.job.confirm([batch.records[position] for position in positions], job)
+        return _spread(result, positions, len(batch.records))
+
     # -- one call
 
     def _call(self, prepared: _Prepared, batch: Batch, records: Sequence[Record]) -> BatchResult:
@@ -183,6 +213,8 @@ class HttpDestination(WithoutJobs):
                 result, reply = self._judged(prepared, called, records)
         if reply is not None:
             result.exchange = caller.exchange(called, reply, result)
+        if prepared.job is not None and result.signal is Signal.CONFIRMING:
+            return prepared.job.carry_on(result, records)
         return result
 
     def _judged(self, prepared: _Prepared, called: Called, records: Sequence[Record]) -> tuple[BatchResult, Reply | None]:
@@ -200,6 +232,8 @@ class HttpDestination(WithoutJobs):
         for name, template in config.headers.items():
             value = prepared.encoder.filled(template, record, found, is_path=False)
             headers[name] = quote(value, safe=" \"'<>{}[]=,:;/?@&+$-_.!~*()") if _NOT_ASCII.search(value) else value
+        if config.body.kind is BodyKind.CSV:
+            headers.setdefault("Content-Type", tables.CONTENT_TYPE)
         idempotency = config.idempotency_of(prepared.operation)
         if idempotency.kind is IdempotencyKind.HEADER:
             headers[idempotency.header] = batch.idempotency_key
@@ -226,7 +260,7 @@ class HttpDestination(WithoutJobs):
         reply = read_reply(answer)
         if not (200 <= answer.status < 300 and reply.is_readable):
             return self._lookup_refused(prepared, called, reply, record)
-        found = {name: _taken(answer, reply, where) for name, where in lookup.take.items()}
+        found = {name: taken(answer, reply.data, where) for name, where in lookup.take.items()}
         return found if all(found.values()) else None
 
     def _lookup_refused(self, prepared: _Prepared, called: Called, reply: Reply, record: Record) -> BatchResult:
@@ -284,6 +318,8 @@ def _first_of_each_key(records: Sequence[Record], key_field: str) -> Sequence[in
 
 
 def _spread(result: BatchResult, positions: Sequence[int], count: int) -> BatchResult:
+    if not result.outcomes:  # nothing is said of single records
+        return result
     outcomes = [NOT_ATTEMPTED] * count
     for position, outcome in zip(positions, result.outcomes, strict=True):
         outcomes[position] = outcome
@@ -301,10 +337,3 @@ def _sized(result: BatchResult, count: int) -> BatchResult:
 def _unbuildable(error: UnbuildableError) -> BatchResult:
     row_error = RowError(ErrorType.INVALID_KEY, str(error), code="no_path", field=error.field)
     return BatchResult([RecordOutcome(RecordState.REJECTED, row_error)], error=row_error)
-
-
-def _taken(response: Response, reply: Reply, where: str) -> str:
-    if where.startswith("header:"):
-        return response.headers.get(where.removeprefix("header:"), "")
-    value = paths.first(reply.data, where)
-    return "" if value is paths.MISSING else paths.as_text(value)

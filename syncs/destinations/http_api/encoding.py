@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from syncs.destinations.http_api import paths
+from syncs.destinations.http_api import paths, tables
 from syncs.destinations.http_api.config import BodyKind, Envelope, Nulls, OperationConfig, PerCall
 from syncs.destinations.http_api.loading import PLACEHOLDER
 from syncs.errors import ConfigError
@@ -67,19 +68,23 @@ class Encoder:
         return quote(text, safe="") if is_path else text
 
     def body(self, records: Sequence[Record]) -> bytes | None:
-        operation = self._operation
-        if operation.body.kind is BodyKind.NONE:
+        body = self._operation.body
+        if body.kind is BodyKind.NONE:
             return None
+        if body.kind is BodyKind.CONSTANTS:
+            return encode(body.constants)
+        if body.kind is BodyKind.CSV:
+            return tables.written(map(self._data, records, itertools.count()), null_text=body.null_text)
         if self._is_plain:
             encoded: Iterable[bytes] = [record.body for record in records]
         else:
-            encoded = [self._record(record, position) for position, record in enumerate(records)]
+            encoded = [encode(self._data(record, position)) for position, record in enumerate(records)]
         return self._start + b",".join(encoded) + self._end
 
-    def _record(self, record: Record, position: int) -> bytes:
+    def _data(self, record: Record, position: int) -> Any:
         envelope = self._envelope
         if envelope.value_of:
-            return encode(key_of(record, "" if envelope.value_of == "key" else envelope.value_of))
+            return key_of(record, "" if envelope.value_of == "key" else envelope.value_of)
         properties: Any = record.payload
         for name in self._omitted:
             properties = paths.without(properties, name)
@@ -90,7 +95,7 @@ class Encoder:
         elif envelope.properties_at:
             is_changed = self._omitted or self._changes_values
             properties = properties if is_changed else orjson.Fragment(record.body)
-        return encode(self._wrapped(record, properties, position))
+        return self._wrapped(record, properties, position)
 
     def _wrapped(self, record: Record, properties: Any, position: int) -> dict[str, Any]:
         envelope = self._envelope

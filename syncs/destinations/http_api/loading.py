@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from syncs.destinations.http_api.config import (
     HttpConfig,
     IfMissing,
     Limits,
+    Locator,
     LocatorKind,
     ObjectConfig,
     OperationConfig,
@@ -28,6 +29,7 @@ from syncs.destinations.http_api.config import (
     Wait,
     WaitKind,
 )
+from syncs.destinations.http_api.job_checks import is_carried, job_issues
 from syncs.destinations.http_api.matching import never_matches
 from syncs.destinations.http_api.patterns import pattern_issue
 from syncs.destinations.http_api.reader import join, read
@@ -222,6 +224,7 @@ def _check_operation(operation: OperationConfig, path: str, issues: list[Issue])
     if operation.per_call is PerCall.RECORD and (operation.body.list_at or operation.body.constants):
         issues.append(Issue(f"{path}.body", "list_at and constants are for per_call “batch”; here use record.constants."))
     _check_locator(operation, path, issues)
+    issues += job_issues(operation, path, methods=METHODS)
     issues += never_matches(operation, path)
 
 
@@ -230,9 +233,9 @@ def _check_batch(operation: OperationConfig, names: Iterable[str], path: str, is
         issues.append(
             Issue(f"{path}.path", "A call with several records cannot name one of them in its path. Use per_call “record”.")
         )
-    if operation.body.kind is BodyKind.NONE:
+    if operation.body.kind is BodyKind.NONE and not is_carried(operation):
         issues.append(Issue(f"{path}.body.kind", "A call with several records needs a body."))
-    if not operation.body.list_at and operation.body.constants:
+    if operation.body.kind is BodyKind.JSON and not operation.body.list_at and operation.body.constants:
         issues.append(Issue(f"{path}.body.list_at", "Is required when there are constants beside the list."))
     if operation.lookup is not None:
         issues.append(Issue(f"{path}.lookup", "Looks up one record; use per_call “record”."))
@@ -265,32 +268,34 @@ def _check_locator(operation: OperationConfig, path: str, issues: list[Issue]) -
             problem = "Needs a group named index, such as Row (?P<index>\\d+)."
         if problem:
             issues.append(Issue(f"{where}.pattern", problem))
-    _check_paths(
-        {
-            **{f"{where}.{name}": getattr(locator, name) or "" for name in _LOCATOR_PATHS},
-            **{f"{where}.lists": name for name in locator.lists},
-            **{f"{where}.more_results": name for name in locator.more_results},
-            **{f"{where}.key": name for name in locator.key},
-            **{
-                f"{path}.error.{name}": item for name in ("code", "message", "field") for item in getattr(operation.error, name)
-            },
-            **{f"{path}.success.{name}": item for name in ("present", "absent") for item in getattr(operation.success, name)},
-            f"{path}.success.count": operation.success.count,
-            f"{path}.id": operation.id,
-            f"{path}.detail.path": operation.detail.path,
-        },
-        issues,
-    )
+    _check_paths([*_locator_paths(locator, where), *_answer_paths(operation, path)], issues)
+
+
+def _locator_paths(locator: Locator, where: str) -> Iterator[tuple[str, str]]:
+    yield from ((f"{where}.{name}", getattr(locator, name) or "") for name in _LOCATOR_PATHS)
+    yield from ((f"{where}.lists", name) for name in locator.lists)
+    for several in ("more_results", "key", "code", "message", "field"):
+        yield from ((f"{where}.{several}", item) for item in getattr(locator, several))
+
+
+def _answer_paths(operation: OperationConfig, path: str) -> Iterator[tuple[str, str]]:
+    for name in ("code", "message", "field"):
+        yield from ((f"{path}.error.{name}", item) for item in getattr(operation.error, name))
+    for name in ("present", "absent"):
+        yield from ((f"{path}.success.{name}", item) for item in getattr(operation.success, name))
+    yield f"{path}.success.count", operation.success.count
+    yield f"{path}.id", operation.id
+    yield f"{path}.detail.path", operation.detail.path
 
 
 _LOCATOR_PATHS = (
-    "results", "errors", "result_id", "error_at", "id", "index", "code", "message", "field", "status", "written_count",
-    "failed_count", "least_count",
+    "results", "errors", "result_id", "error_at", "id", "index", "pattern_at", "status", "written_count", "failed_count",
+    "least_count",
 )  # fmt: skip
 
 
-def _check_paths(named: Mapping[str, str], issues: list[Issue]) -> None:
-    for where, path in named.items():
+def _check_paths(named: Mapping[str, str] | Iterable[tuple[str, str]], issues: list[Issue]) -> None:
+    for where, path in named.items() if isinstance(named, Mapping) else named:
         try:
             paths.parse(path)
         except ValueError:

@@ -146,9 +146,9 @@ class Finder:
     def _indexes(self, item: Any) -> list[int]:
         locator = self._locator
         if locator.pattern:
-            match = search(
-                locator.pattern, paths.as_text(paths.first(item, locator.message)) if locator.message else paths.as_text(item)
-            )
+            where = (locator.pattern_at,) if locator.pattern_at else locator.message
+            told = next((found for path in where if (found := paths.text(item, path))), "")
+            match = search(locator.pattern, told if where else paths.as_text(item))
             values: list[Any] = [match["index"]] if match is not None else []
         else:
             values = paths.every(item, locator.index)
