@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from syncs.errors import RedriveError
 from syncs.models import SchemaSnapshot, Sync
 from syncs.services import connections, schemas
 from syncs.services.kept import Kept
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,16 @@ class Known:
 _kept: Kept[Known] = Kept(seconds=300, count=32)
 
 
-def known(sync: Sync) -> Known:
-    """One query where there is a snapshot; else one read-only call, kept for minutes. Never raises for the other side."""
+def known(sync: Sync, *, again: bool = False) -> Known:
+    """One query where there is a snapshot; else one read-only call, kept for minutes; ``again`` asks anew. Never raises for
+    the other side."""
     snapshot = schemas.current(sync.destination, sync.destination_object)
     if snapshot is not None:
         return Known(tuple(schemas.fields(snapshot)), snapshot)
     name = (
         f"{sync.destination_id}:{sync.destination.updated_at.isoformat()}:{sync.destination_object}:{sync.destination_options}"
     )
-    found = _kept.find(name)
+    found = None if again else _kept.find(name)
     if found is None:
         found = _asked(sync)
         _kept.keep(name, found)
@@ -50,3 +54,7 @@ def _asked(sync: Sync) -> Known:
             return Known(None if found is None else tuple(schema_fields.checked(found)))
     except RedriveError as error:
         return Known(None, problem=error.message)
+    except Exception as error:  # noqa: BLE001 - reported below
+        # A driver's text may hold the address with its password.
+        logger.error("Connection %s: its fields could not be read (%s).", sync.destination_id, type(error).__name__)
+        return Known(None, problem=f"The fields could not be read ({type(error).__name__}). Test the connection.")

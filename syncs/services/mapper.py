@@ -79,7 +79,7 @@ def view(sync: Sync, mapping: Sequence[MappingField], *, again: bool = False) ->
     What cannot be read is said in the view; nothing is raised for it.
     """
     found, problem = _samples(sync, again=again)
-    known = destination_fields.known(sync)
+    known = destination_fields.known(sync, again=again)
     mask = masks.build()
     columns = _columns(found, mapping, mask)
     fields = _free(known.fields or (), mapping, found, columns)

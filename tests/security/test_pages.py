@@ -169,13 +169,15 @@ def rename(model: type[Model], instance: Model, **values: Any) -> None:
     model._default_manager.filter(pk=instance.pk).update(**values)
 
 
-def test_hostile_warehouse_rows_in_the_preview(world: SimpleNamespace, root: Client):
+def test_hostile_warehouse_rows_in_preview_and_mapper(world: SimpleNamespace, root: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(settings.RETL, "MASK_PAGES", False)
     with sqlite3.connect(world.folder / "warehouse.sqlite3") as warehouse:
         warehouse.execute("UPDATE contacts SET name = ?, email = ?", (HOSTILE, HOSTILE))
     warehouse.close()
-    html = root.get(f"/admin/syncs/sync/{world.sync.pk}/preview/").content.decode()
-    assert "&lt;x-hostile" in html
-    assert Reader(html).found == []
+    for page in ("preview", "mapping"):
+        html = root.get(f"/admin/syncs/sync/{world.sync.pk}/{page}/").content.decode()
+        assert "&lt;x-hostile" in html, page
+        assert Reader(html).found == []
 
 
 # -- the encryption key is gone
