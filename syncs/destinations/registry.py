@@ -24,8 +24,10 @@ DESTINATION_KINDS: dict[str, tuple[str, str]] = {
     "braze": ("Braze", "syncs.destinations.vendors.braze"),
     "intercom": ("Intercom", "syncs.destinations.vendors.intercom"),
     "iterable": ("Iterable", "syncs.destinations.vendors.iterable"),
+    "klaviyo": ("Klaviyo", "syncs.destinations.vendors.klaviyo"),
     "mailchimp": ("Mailchimp", "syncs.destinations.vendors.mailchimp"),
     "slack": ("Slack incoming webhook", "syncs.destinations.vendors.slack"),
+    "zendesk": ("Zendesk", "syncs.destinations.vendors.zendesk"),
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
