@@ -20,6 +20,7 @@ _ACTS = {
     "tried": "Tried one record",
     "row_taken": "Took a row to try",
 }
+_TOLD = ("created", "rotated", "tested", "tried")  # a sentence says it all
 _FEW = 6
 
 
@@ -37,7 +38,7 @@ class Line:
 
 def line(event: AuditEvent) -> Line:
     by = event.actor.get_username() if event.actor else {"system": "Redrive", "cli": "the command line"}.get(event.door, "")
-    changes = _changes(event.detail)
+    changes = [] if event.act in _TOLD else _changes(event.detail)
     more = len(changes) - _FEW + int(event.detail.get("more", 0)) if len(changes) > _FEW else 0
     act = _ACTS.get(event.act, event.act.replace("_", " ").capitalize())
     return Line(event.at, by, act, _text(event.act, event.detail), changes[:_FEW], more)
@@ -45,7 +46,7 @@ def line(event: AuditEvent) -> Line:
 
 def _changes(detail: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     pairs = [(name, value) for name, value in detail.items() if isinstance(value, list) and len(value) == 2]
-    return [(name, _value(one), _value(other)) for name, (one, other) in pairs if name not in ("given", "removed", "secrets")]
+    return [(name, _value(one), _value(other)) for name, (one, other) in pairs]
 
 
 def _value(value: Any) -> str:

@@ -59,13 +59,14 @@ def keep(connection: Connection, report: CheckReport, state: ConnectionState, *,
 
 
 def _detail(report: CheckReport) -> dict[str, Any]:
+    """Lists of pairs where the order counts: a database may keep the names of an object in another."""
     return {
         "is_ok": report.is_ok,
         "message": report.message,
         "remedy": report.remedy,
         "milliseconds": round(report.milliseconds, 1),
-        "phases": {name: round(value, 1) for name, value in (report.phases or {}).items()},
-        "details": {name: str(value) for name, value in (report.details or {}).items() if name != credentials.REAUTHORIZE},
+        "phases": [[name, round(value, 1)] for name, value in (report.phases or {}).items()],
+        "details": [[name, str(value)] for name, value in (report.details or {}).items() if name != credentials.REAUTHORIZE],
     }
 
 
@@ -75,8 +76,8 @@ def last(history: list[AuditEvent]) -> LastTest | None:
     if event is None:
         return None
     detail: Mapping[str, Any] = event.detail
-    phases: dict[str, float] = detail["phases"]
-    longest = max(phases.values(), default=0.0) or 1.0
+    phases: list[tuple[str, float]] = detail["phases"]
+    longest = max((value for _, value in phases), default=0.0) or 1.0
     return LastTest(
         event.at,
         event.actor.get_username() if event.actor else "",
@@ -84,6 +85,6 @@ def last(history: list[AuditEvent]) -> LastTest | None:
         detail["message"],
         detail["remedy"],
         detail["milliseconds"],
-        [(PHASES.get(name, name), value, round(100 * value / longest, 1)) for name, value in phases.items()],
-        list(detail["details"].items()),
+        [(PHASES.get(name, name), value, round(100 * value / longest, 1)) for name, value in phases],
+        [(name, text) for name, text in detail["details"]],
     )

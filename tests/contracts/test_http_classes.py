@@ -443,7 +443,7 @@ def test_check_says_what_is_wrong_and_shows_no_body(world, answer, word):
     world.server.script(answer, answer)
     report = world.destination.check()
     assert not report.is_ok
-    assert word in report.message
+    assert word in f"{report.message} {report.remedy}"
     assert "secret page" not in f"{report}"
 
 

@@ -133,7 +133,9 @@ print(" ".join(str(queued(sync).pk) for sync in Sync.objects.filter(pk__in={sync
 ROTATE = """
 from django.contrib.auth.models import User
 from django.test import Client
+from django.test.utils import setup_test_environment
 from tests.syncs.admin_forms import posted
+setup_test_environment()
 client = Client()
 client.force_login(User.objects.create_superuser("root"))
 page = "/admin/syncs/connection/{pk}/change/"

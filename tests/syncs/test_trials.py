@@ -242,6 +242,7 @@ def test_row_of_a_sync_is_taken_masked_until_it_is_chosen(admin_client: Client, 
     listed = admin_client.post(url(connection), {"act": "rows", "sync": sync.pk})
     assert [row.key for row in listed.context["rows"]] == ["1", "2", "3", "4", "5"]
     assert "p1@example.org" not in listed.content.decode()
+    assert listed.content.decode().count('value="take"') == 5
     shown = admin_client.post(url(connection), {"act": "take", "sync": sync.pk, "key": "3"})
     assert json.loads(shown.context["trial"].calls[0].body) == {"id": "3", "email": "p3@example.org"}
     send(admin_client, connection, shown)
