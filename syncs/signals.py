@@ -3,7 +3,7 @@ from django.dispatch import Signal
 # Sent after the commit that ended a run, with send_robust. Arguments: run_id. A lost signal costs seconds: ticks recompute.
 run_finished = Signal()
 
-# Sent after the commit that paused or resumed a sync, with send_robust. Arguments: sync_id.
+# Sent after the commit that paused or resumed a sync, or noted or settled its drift, with send_robust. Arguments: sync_id.
 sync_switched = Signal()
 
 # Sent after the commit that changed whether a connection's credential can be used, with send_robust. Arguments: connection_id.

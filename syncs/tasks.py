@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncs.services import worker
+from syncs.services import schema_watch, worker
 
 
 def work(run_id: int) -> None:
@@ -11,6 +11,10 @@ def work(run_id: int) -> None:
 
 def tick() -> None:
     worker.tick()
+
+
+def refresh_schema(watch_id: int) -> None:
+    schema_watch.work(watch_id)
 
 
 def canary() -> None:

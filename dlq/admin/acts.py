@@ -15,6 +15,7 @@ from dlq.choices import Door, ReprocessMode, RowState
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
 from dlq.services import edits, entries, live, people
+from dlq.services.drift_guard import DriftHeldError
 from dlq.services.entries import ActRefusedError, ActResult
 from syncs.console import links
 from syncs.services import versions
@@ -35,7 +36,7 @@ def perform(request: HttpRequest, pk: int) -> HttpResponse:
         is_done, sentence = work(request, entry)
         messages.add_message(request, messages.SUCCESS if is_done else messages.WARNING, sentence)
     except ActRefusedError as refusal:
-        messages.error(request, str(refusal))
+        messages.error(request, worded(refusal))
     return HttpResponseRedirect(url_of(pk, within=request.POST.get("in", "")))
 
 
@@ -121,6 +122,12 @@ _ACTS: dict[str, tuple[str, Work]] = {
     "release": ("annotate", _release),
     "check": ("annotate", _check),
 }
+
+
+def worded(refusal: ActRefusedError) -> SafeString | str:
+    """Its sentence; where a preview would lift it, with the link there."""
+    url = links.page("admin:syncs_sync_preview", refusal.sync.pk) if isinstance(refusal, DriftHeldError) else ""
+    return format_html('{} <a href="{}">Preview the sync</a>', str(refusal), url) if url else str(refusal)
 
 
 def sentence_of(result: ActResult, verb: str) -> SafeString:

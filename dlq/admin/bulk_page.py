@@ -13,7 +13,7 @@ from django.urls import reverse
 from dlq.admin import bulk_form, operation_words
 from dlq.admin.base import list_url, may, user_of
 from dlq.choices import ReprocessMode
-from dlq.services import confirmation, preflight
+from dlq.services import confirmation, drift_guard, preflight
 from dlq.services.moves import ActRefusedError
 from dlq.services.snapshots import BulkKind, Looked, Snapshot
 from dlq.services.summary import Summary
@@ -61,6 +61,7 @@ def show(
         "sync_sentence": preflight.sync_sentence(summary.changes) if summary.changes else "",
         "is_sync_unchanged": summary.changes is not None and summary.changes.same == summary.changes.total,
         "conditions": _conditions(request, snapshot, summary) if snapshot.ids is None else (),
+        "held": drift_guard.held_among(snapshot.entries().reprocessable()) if kind == BulkKind.REPROCESS else (),
         "back": f"{list_url()}?{snapshot.query}",
         "problem": str(problem) if problem else "",
         "wrong": problem.field if problem else "",

@@ -26,7 +26,7 @@ from dlq.services.sight import Sight
 from syncs.console import links
 from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
-from syncs.services import access, versions
+from syncs.services import access, drift, versions
 
 if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
@@ -130,11 +130,13 @@ def _acts(request: HttpRequest, entry: DLQEntry) -> dict[str, Any]:
     rights = {f"may_{name}": may(request, name) for name in _PERMISSIONS}
     edit = edits.standing(entry) if entry.is_live else None
     is_sendable = _is_open(entry) and entry.error_type != ErrorType.INVALID_KEY
+    held = [entry.sync] if _is_open(entry) and drift.is_held(entry.sync) else []
     return {
         **rights,
         "is_open": _is_open(entry),
         "is_discarded": entry.status == EntryStatus.DISCARDED,
-        "is_sendable": is_sendable,
+        "is_sendable": is_sendable and not held,
+        "held": held,
         "can_delete": rights["may_resend"] and is_sendable and entry.row_state == RowState.GONE and _can_delete(entry),
         "delete_mode": DELETE_BY_KEY,
         "edit": edit,

@@ -84,7 +84,7 @@ def bar(found: EntryFilter, offers: Offers, facets: Facets | None) -> Bar:
         _owners(found, offers),
     ]
     more = [_connections(found, offers), _error_codes(found, offers), _rows(found), _ages(found)]
-    shown = ("key", "group", "run")
+    shown = ("key", "group", "run", "field")
     hidden = [(name, value) for name, value in found.parameters() if name in shown]
     if found.older_than:
         hidden += [(name, value) for name, value in found.parameters() if name == "age"]
@@ -196,6 +196,8 @@ def _chips_of_the_error(found: EntryFilter, offers: Offers) -> _Made:
         yield "Error type", one.info.label, replace(found, error_types=_without(found.error_types, one))
     for text in found.error_codes:
         yield "Error code", text, replace(found, error_codes=_without(found.error_codes, text))
+    for name in found.field_names:
+        yield "Field", name, replace(found, field_names=_without(found.field_names, name))
     for code in found.codes:
         yield "Response code", _code_label(code), replace(found, codes=_without(found.codes, code))
     if found.group_id is not None:
@@ -229,8 +231,8 @@ def _chips_of_people(found: EntryFilter, offers: Offers) -> _Made:
 
 _TITLES = {
     "status": "Status", "sync": "Sync", "connection": "Connection", "error_type": "Error type", "error_code": "Error code",
-    "code": "Response code", "failed": "Failed", "from": "From", "to": "To", "age": "First failed", "key": "Row",
-    "group": "Error group", "run": "Run", "owner": "Owner", "attempts": "Attempts", "row": "Row in the warehouse",
+    "field": "Field", "code": "Response code", "failed": "Failed", "from": "From", "to": "To", "age": "First failed",
+    "key": "Row", "group": "Error group", "run": "Run", "owner": "Owner", "attempts": "Attempts", "row": "Row in the warehouse",
     "q": "Search",
 }  # fmt: skip
 

@@ -16,7 +16,8 @@ from django.db.models import Count
 from dlq.choices import DELETE_BY_KEY, LIVE, Door, EntryStatus, EventKind, ReprocessMode
 from dlq.models import DLQEntry
 from dlq.querysets import DLQEntryQuerySet
-from dlq.services import moves, slices
+from dlq.services import drift_guard, moves, slices
+from dlq.services.drift_guard import DriftHeldError
 from dlq.services.moves import Act, ActRefusedError
 from syncs.choices import Trigger
 from syncs.errors import ErrorType, RedriveError
@@ -81,7 +82,8 @@ def reprocess(
 ) -> ActResult:
     """Queue the open ones of these entries and request one run per sync that sends them again.
 
-    Raises ``ActRefusedError`` for a bad reason. A sync that takes no run is left out with its own sentence.
+    Raises ``ActRefusedError`` for a bad reason, ``DriftHeldError`` where nothing is sent because of the schema drift guard. A
+    sync that takes no run is left out with its own sentence.
     """
     act = Act(by=by, door=door, reason=moves.checked_reason(reason, is_required=False), detail={"mode": mode.value})
     return _send_again(moves.on_own_columns(entries), mode, act)
@@ -117,20 +119,26 @@ def _send_again(chosen: DLQEntryQuerySet, mode: str, act: Act) -> ActResult:
     _leave_out_unsendable(chosen.reprocessable(), mode, wanted, left_out)
     started: list[Run] = []
     taken = 0
+    held: DriftHeldError | None = None
     syncs = Sync.objects.filter(pk__in=[pk for pk, count in wanted.items() if count > 0])
     for sync in syncs.select_related("source", "destination", "current_version").order_by("pk"):
         expected = wanted[sync.pk]
         try:
             if mode == DELETE_BY_KEY and not can_delete(sync):
                 raise ActRefusedError(f"{sync.destination_object} has no operation to delete; remove the record there by hand.")
+            if mode != DELETE_BY_KEY:
+                drift_guard.refuse(sync)
             run, count = _reprocess_sync(sync, chosen, expected=expected, mode=mode, act=act)
         except RedriveError as refusal:
+            held = refusal if isinstance(refusal, DriftHeldError) else held
             left_out[f"of {sync.name} cannot be reprocessed: {refusal}"] += expected
             continue
         if run is not None:
             started.append(run)
         taken += count
         left_out[CHANGED] += max(0, expected - count)
+    if held is not None and not taken:
+        raise held  # it names the way out; nothing else was done that would have to be told
     return ActResult(taken, _reasons(left_out), tuple(started))
 
 

@@ -56,6 +56,7 @@ class EntryFilter:
     connection_ids: tuple[int, ...] = ()  # source or destination of the sync
     error_types: tuple[ErrorType, ...] = ()
     error_codes: tuple[str, ...] = ()
+    field_names: tuple[str, ...] = ()  # the destination field that the error names
     codes: tuple[int | None, ...] = ()
     window: str = ""
     since: datetime | None = None
@@ -134,9 +135,9 @@ class EntryFilter:
     def is_tallied(self) -> bool:
         """Nothing but status, sync, connection, error type and response code is filtered: the tally knows the count."""
         return not (
-            self.error_codes or self.window or self.since or self.until or self.age or self.older_than or self.row_key
-            or self.group_id is not None or self.run_id is not None or self.owner or self.min_attempts is not None
-            or self.row_states or self.text
+            self.error_codes or self.field_names or self.window or self.since or self.until or self.age or self.older_than
+            or self.row_key or self.group_id is not None or self.run_id is not None or self.owner
+            or self.min_attempts is not None or self.row_states or self.text
         )  # fmt: skip
 
     @property
@@ -199,6 +200,7 @@ class EntryFilter:
         pairs += [("connection", str(pk)) for pk in self.connection_ids if not is_settled]
         pairs += [("error_type", error_type.value) for error_type in self.error_types]
         pairs += [("error_code", code) for code in self.error_codes]
+        pairs += [("field", name) for name in self.field_names]
         pairs += [("code", NO_RESPONSE if code is None else str(code)) for code in self.codes]
         pairs += self._time_parameters()
         single = (

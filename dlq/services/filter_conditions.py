@@ -46,6 +46,8 @@ def looked_up(found: EntryFilter) -> list[Q]:
         conditions.append(Q(error_type__in=found.error_types))
     if found.error_codes:
         conditions.append(Q(error_code__in=found.error_codes))
+    if found.field_names:
+        conditions.append(Q(field__in=found.field_names))
     if found.codes:
         known = Q(http_status__in=[code for code in found.codes if code is not None])
         conditions.append(known | Q(http_status__isnull=True) if None in found.codes else known)

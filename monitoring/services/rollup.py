@@ -62,6 +62,8 @@ def _judge(facts: Facts) -> Health:
         is_unready = last.failure_code in _SETUP_CODES and not facts.has_worked
         status = SyncStatus.UNCONFIGURED if is_unready else SyncStatus.FAILING
         return Health(status, last.failure_message or last.reason or f"Run {last.pk} failed.")
+    if sync.drift_since is not None:
+        return Health(SyncStatus.DEGRADED, f"Destination schema changed: {sync.drift_reason}.")
     if last.status == RunStatus.PARTIAL:
         share = f"{last.dead_lettered_count:,} of {last.read_count + last.vanished_count:,} rows"
         return Health(SyncStatus.DEGRADED, f"Last run dead-lettered {share}; {facts.open_count:,} open.")
@@ -106,6 +108,7 @@ def _write(sync: Sync, health: Health) -> bool:
     as_read = Sync.objects.filter(
         pk=sync.pk,
         is_paused=sync.is_paused,
+        drift_since=sync.drift_since,
         status=sync.status,
         status_reason=sync.status_reason,
         status_since=sync.status_since,
@@ -127,7 +130,8 @@ def _facts(syncs: QuerySet[Sync]) -> Iterator[Facts]:
         open_dead_letters=Coalesce(Subquery(groups.annotate(n=Sum("open_count")).values("n")[:1]), 0),
         has_worked=Exists(ended.filter(status__in=_WELL)),
     )
-    own = ("pk", "is_paused", "pause_reason", "status", "status_reason", "status_since")
+    drift = ("drift_since", "drift_reason")
+    own = ("pk", "is_paused", "pause_reason", "status", "status_reason", "status_since", *drift)
     theirs = [f"{role}__{name}" for role in ("source", "destination") for name in ("name", "state", "credential_expires_at")]
     found = list(annotated.select_related("source", "destination").only(*own, *theirs))
     last = Run.objects.defer("options", "error_summary").in_bulk([sync.last_ended_id for sync in found if sync.last_ended_id])

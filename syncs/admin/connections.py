@@ -14,7 +14,15 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, connection_form, connection_login, connection_page, connection_presets, connection_try
+from syncs.admin import (
+    acts,
+    connection_form,
+    connection_login,
+    connection_page,
+    connection_presets,
+    connection_try,
+    schema_page,
+)
 from syncs.admin.address import connection_url
 from syncs.choices import ConnectionRole, ConnectionState, labelled
 from syncs.console import formats, links
@@ -176,6 +184,7 @@ class ConnectionAdmin(ConsoleAdmin):
             at("<int:pk>/test/", "test", connection_page.test),
             at("<int:pk>/login/", "login", connection_login.depart),
             at("<int:pk>/try/", "try", connection_try.page),
+            at("<int:pk>/schema/", "schema", schema_page.page),
             at("login/callback/", "callback", connection_login.callback),
         ]
         return [*own, *super().get_urls()]

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, mapper_page, preview_page, sync_edit, sync_keeping, sync_pages
+from syncs.admin import acts, drift_page, mapper_page, preview_page, sync_edit, sync_files, sync_keeping, sync_pages
 from syncs.admin.address import run_url, sync_url
 from syncs.admin.filters import ArchiveFilter, DestinationFilter, OwnerFilter, SyncStatusFilter
 from syncs.admin.sync_form import FieldMappingInline, SyncForm
@@ -130,8 +130,11 @@ class SyncAdmin(ConsoleAdmin):
             view(preview_page.preview, "<int:pk>/preview/", "preview"),
             view(preview_page.send, "<int:pk>/send/", "send"),
             view(mapper_page.page, "<int:pk>/mapping/", "mapping"),
+            view(drift_page.page, "<int:pk>/drift/", "drift"),
             view(sync_pages.version, "<int:pk>/versions/<int:number>/", "version"),
             view(sync_pages.act, "<int:pk>/do/<str:name>/", "act"),
+            view(sync_files.apply, "apply/", "apply"),
+            view(sync_files.download, "<int:pk>/yaml/", "yaml"),
             view(sync_keeping.clone, "<int:pk>/clone/", "clone"),
             view(sync_keeping.archive, "<int:pk>/archive/", "archive"),
             view(sync_keeping.unarchive, "<int:pk>/unarchive/", "unarchive"),
@@ -143,7 +146,9 @@ class SyncAdmin(ConsoleAdmin):
         is_archive = ArchiveFilter.is_on(request)
         counts = overview.status_counts(mine) if request.method == "GET" and not is_archive else {}
         title = "Archived syncs" if is_archive else "Syncs"
-        context = {"title": title, "status_chips": sync_pages.status_chips(counts, request.GET.getlist("status"))}
+        may_apply = request.user.has_perms(("syncs.add_sync", "syncs.change_sync"))
+        chips = sync_pages.status_chips(counts, request.GET.getlist("status"))
+        context = {"title": title, "may_apply": may_apply, "status_chips": chips}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def changeform_view(

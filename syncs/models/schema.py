@@ -62,3 +62,25 @@ class SchemaChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.get_kind_display()}"
+
+
+class SchemaWatch(models.Model):
+    """When the fields of a destination object are read next, and how that went last. One row per object that is read.
+
+    ``problem``: why the last reading gave nothing, in words; empty where it went well. ``failed_count``: in a row.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="schema_watches")
+    object_name = models.CharField(max_length=255)
+    next_at = models.DateTimeField()
+    tried_at = models.DateTimeField(null=True, blank=True)
+    problem = models.TextField(blank=True, default="")
+    failed_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="schema_watch_once", fields=["connection", "object_name"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.object_name} of connection {self.connection_id}"

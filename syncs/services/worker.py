@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from syncs.models import Run
 from syncs.secrets import SecretsError
-from syncs.services import markers, runs, schedules
+from syncs.services import markers, runs, schedules, schema_watch
 from syncs.services.leases import DRAIN, Claim, draining_on_signals
 from syncs.signals import idled, ticked
 
@@ -39,6 +39,7 @@ def tick() -> Tick:
     started = schedules.start_due()
     reaped = runs.reap()
     done = Tick(started=len(started), reaped=len(reaped), rung=runs.ring_lost())
+    schema_watch.ring_due()
     ticked.send_robust(sender=Tick)
     return done
 

@@ -17,9 +17,9 @@ from tests.dlq.objects import make_entry
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/dlq/dlqentry/"
-TEXTS = ("key", "error_code", "q")  # any text may be right; these refuse what no row can hold
-LONGEST = {"key": 255, "error_code": 120, "q": 200}
-SEVERAL = ("status", "sync", "connection", "error_type", "error_code", "code", "row")
+TEXTS = ("key", "error_code", "field", "q")  # any text may be right; these refuse what no row can hold
+LONGEST = {"key": 255, "error_code": 120, "field": 255, "q": 200}
+SEVERAL = ("status", "sync", "connection", "error_type", "error_code", "field", "code", "row")
 
 ODD = ("junk", "0", "-1", "1.5", "٣", "9" * 30, "1 OR 1=1", "open'--", "<script>", "\u202eevil", "null", "*", "%", "a\0b")
 CASES: list[tuple[str, list[str]]] = [

@@ -64,6 +64,15 @@ def test_a_settled_connection_keeps_the_syncs_it_had() -> None:
     assert set(fixed.entries().values_list("row_key", flat=True)) == {"there"}
 
 
+def test_field_is_exact() -> None:
+    make_entry(row_key="a", field="tier")
+    make_entry(row_key="b", field="address.city")
+    make_entry(row_key="c", field="")
+    assert found("field=tier") == {"a"}
+    assert found("field=tier&field=address.city") == {"a", "b"}
+    assert found("field=TIER") == set()
+
+
 def test_error_code_is_exact() -> None:
     make_entry(row_key="a", error_code="INVALID_EMAIL")
     make_entry(row_key="b", error_code="INVALID_EMAIL_2")
@@ -190,7 +199,7 @@ class TestText:
 
 
 EVERYTHING = (
-    "status=open&status=discarded&sync={sync}&connection={connection}&error_type=validation&error_code=X&code=422"
+    "status=open&status=discarded&sync={sync}&connection={connection}&error_type=validation&error_code=X&field=tier&code=422"
     "&code=none&failed=7d&age=30d&key=K&group={group}&run={run}&owner=me&attempts=2&row=changed&row=unknown&q=some+text"
 )
 

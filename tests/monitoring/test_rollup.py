@@ -201,3 +201,17 @@ def test_tick_goes_on_when_the_roll_up_breaks(sync: Sync, monkeypatch: pytest.Mo
     Sync.objects.filter(pk=sync.pk).update(schedule_kind="interval", interval_minutes=5, next_run_at=timezone.now())
     assert worker.tick().started == 1
     assert Run.objects.filter(sync=sync).exists()
+
+
+def test_drift_degrades_a_sync_until_it_is_settled_and_failing_wins(sync: Sync):
+    seeds.run(sync)
+    Sync.objects.filter(pk=sync.pk).update(drift_since=timezone.now(), drift_reason="the new field “tier” is required")
+    assert rollup.recompute(sync.pk)
+    assert status(sync) == ("degraded", "Destination schema changed: the new field “tier” is required.")
+    seeds.run(sync, "failed", failure_message="The host could not be reached.")
+    rollup.recompute(sync.pk)
+    assert status(sync) == ("failing", "The host could not be reached.")
+    seeds.run(sync)
+    Sync.objects.filter(pk=sync.pk).update(drift_since=None, drift_reason="")
+    rollup.recompute(sync.pk)
+    assert status(sync) == ("healthy", "")

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from dlq.choices import Door, OperationKind, OperationStatus, ReprocessMode
 from dlq.models import BulkOperation
-from dlq.services import moves
+from dlq.services import drift_guard, moves
 from dlq.services.moves import ActRefusedError
 from dlq.services.operations import doorbell
 from dlq.services.snapshots import Snapshot
@@ -41,7 +41,8 @@ def create(
     """Start what was confirmed; the same confirmation posted again returns the operation it made the first time.
 
     ``mode``, ``waves`` (sizes, the last repeats), ``rows_per_minute`` and ``halt_percent`` (1 to 100) are for reprocess only.
-    ``options``: for assign {"owner": user id or None}. Raises ``ActRefusedError`` with the ``field`` to correct.
+    ``options``: for assign {"owner": user id or None}. Raises ``ActRefusedError`` with the ``field`` to correct, and
+    ``DriftHeldError`` where a reprocess is held back by the schema drift guard.
     """
     kind = _kind(snapshot, by)
     values = {
@@ -57,10 +58,17 @@ def create(
         "options": _options(kind, options or {}),
     }
     if kind is OperationKind.REPROCESS:
+        _refuse_drifted(snapshot)
         values |= _pace(mode or ReprocessMode.CURRENT, waves, rows_per_minute, halt_percent)
     elif mode or waves or rows_per_minute or halt_percent:
         raise ActRefusedError("Waves, pace and what is sent are chosen for a reprocess only.", field="mode")
     return _once(snapshot.digest, values)
+
+
+def _refuse_drifted(snapshot: Snapshot) -> None:
+    """Unless this confirmation has made its operation already."""
+    if not BulkOperation.objects.filter(token_digest=snapshot.digest).exists():
+        drift_guard.refuse_among(snapshot.entries().reprocessable())
 
 
 def _kind(snapshot: Snapshot, by: User) -> OperationKind:

@@ -16,7 +16,7 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from dlq.choices import EntryStatus, ItemOutcome, ReprocessMode
 from dlq.models import BulkItem, BulkOperation, DLQEntry
-from dlq.services import moves, slices
+from dlq.services import drift_guard, moves, slices
 from dlq.services.ids import AnyOf
 from dlq.services.operations import ending, outcomes, ownership, settling
 from dlq.services.operations.acting import act_of
@@ -118,6 +118,7 @@ def _request(
     act = act_of(operation, mode=mode.value, wave=number)
     try:
         with transaction.atomic():
+            drift_guard.refuse(sync)
             run = runs.request(
                 sync=sync,
                 trigger=Trigger.REPROCESS,

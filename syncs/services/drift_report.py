@@ -1,0 +1,96 @@
+"""What a sync's drift page shows: what changed, which mapping lines it breaks, which dead letters it explains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from syncs.engine import schema_drift
+from syncs.engine.schema_drift import Touch
+from syncs.engine.schema_fit import Misfit
+from syncs.models import AuditEvent, FieldMapping, SchemaChange, SchemaSnapshot, Sync
+from syncs.models.schema import SchemaWatch
+from syncs.services import drift, schema_store, schema_watch, schemas
+
+CHANGES_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One change. ``lines``: the mapping lines that write its field; ``misfits``: what of the mapping it breaks now;
+    ``is_touching``: it concerns this sync. ``dead_letter_count``: live ones whose error names the field, seen since then."""
+
+    change: SchemaChange
+    lines: tuple[FieldMapping, ...]
+    misfits: tuple[Misfit, ...]
+    is_touching: bool
+    dead_letter_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``since``: the drift, or else the newest change; ``others``: misfits that no recent change explains. ``snapshot`` None:
+    the fields of the object are not known. ``acknowledged``: since the last break. ``is_held``: reprocess waits."""
+
+    snapshot: SchemaSnapshot | None
+    since: datetime | None
+    lines: list[Line]
+    more_count: int
+    others: list[Misfit]
+    acknowledged: AuditEvent | None
+    is_held: bool
+    is_fitting: bool
+    watch: SchemaWatch | None
+
+
+def report(sync: Sync) -> Report:
+    """At most nine queries. ``sync`` with its connections loaded."""
+    snapshot = schema_store.current(sync.destination, sync.destination_object)
+    watch = schema_watch.watch_of(sync.destination, sync.destination_object)
+    if snapshot is None:
+        return Report(None, sync.drift_since, [], 0, [], None, False, True, watch)
+    since = sync.drift_since or snapshot.taken_at
+    changes = list(schema_store.changes_since(sync.destination_id, sync.destination_object, since)[: CHANGES_SHOWN + 1])
+    mapping = drift.lines_of(sync)
+    touched = {id(touch.change): touch for touch in _touches(sync, changes, mapping, snapshot)}
+    counts = _explained(sync, [change.field for change in changes], since)
+    lines = [_line(change, touched.get(id(change)), mapping, counts) for change in changes[:CHANGES_SHOWN]]
+    explained = {misfit for touch in touched.values() for misfit in touch.misfits}
+    found = schemas.misfits(sync, mapping, snapshot)
+    return Report(
+        snapshot=snapshot,
+        since=since,
+        lines=sorted(lines, key=lambda line: (not line.is_touching, not line.change.is_breaking)),
+        more_count=max(0, len(changes) - CHANGES_SHOWN),
+        others=[misfit for misfit in found if misfit not in explained],
+        acknowledged=drift.acknowledged(sync) if sync.drift_since else None,
+        is_held=drift.is_held(sync),
+        is_fitting=not any(touch.is_certain for touch in touched.values()),
+        watch=watch,
+    )
+
+
+def _touches(
+    sync: Sync, changes: Sequence[SchemaChange], mapping: Sequence[FieldMapping], snapshot: SchemaSnapshot
+) -> list[Touch]:
+    return schema_drift.touches(changes, schema_store.mapping_of(mapping), schema_store.fields(snapshot), mode=sync.mode)
+
+
+def _line(change: SchemaChange, touch: Touch | None, mapping: Sequence[FieldMapping], counts: Counter[str]) -> Line:
+    lines = tuple(mapping[index] for index in touch.lines) if touch else ()
+    return Line(change, lines, touch.misfits if touch else (), touch is not None, counts[change.field])
+
+
+def _explained(sync: Sync, fields: Sequence[str], since: datetime) -> Counter[str]:
+    """Live dead letters by the field that their error names, of groups seen since. One query, over the groups."""
+    if not fields:
+        return Counter()
+    groups: Any = getattr(sync, "error_groups")  # noqa: B009 - by its name: this app knows nothing of the one that keeps them
+    found = groups.filter(field__in=set(fields), open_count__gt=0, last_seen_at__gte=since).values_list("field", "open_count")
+    counts: Counter[str] = Counter()
+    for field, count in found:
+        counts[field] += count
+    return counts
