@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from dlq.admin import acts, bulk, edit_page, entry_page, evidence, imports, list_page, views
+from dlq.admin import acts, bulk, edit_page, entry_page, evidence, imports, list_page, reclassifications, views
 from dlq.admin.base import ReadOnlyAdmin
 from dlq.models import DLQEntry
 
@@ -33,6 +33,7 @@ class DLQEntryAdmin(ReadOnlyAdmin):
             ("<int:pk>/passport/", require_GET(lambda request, pk: entry_page.passport(self, request, pk)), "passport"),
             ("<int:pk>/edit/", require_http_methods(["GET", "POST"])(self.edit_view), "edit"),
             ("<int:pk>/reveal/", require_POST(lambda request, pk: entry_page.reveal(self, request, pk)), "reveal"),
+            ("<int:pk>/rule/", require_GET(reclassifications.make_rule), "rule"),
             ("<int:pk>/act/", require_POST(acts.perform), "act"),
             ("<int:pk>/text/<str:part>/", require_GET(entry_page.text), "text"),
         ]

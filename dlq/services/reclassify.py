@@ -7,7 +7,6 @@ after them are one transaction. A rule that turns a failure transient lets go of
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def request(place: Place, *, by: User | None, door: Door, reason: str = "") -> R
             job = Reclassification.objects.create(
                 connection=place.connection,
                 kind=place.kind,
-                place=_key(place),
+                place=place_key(place),
                 sync_ids=sorted(found.syncs),
                 requested_by=by,
                 requested_at=now,
@@ -159,11 +158,6 @@ def _audit(job: Reclassification, act: str, detail: dict[str, object] | None = N
     audit.record(act, target, by=by or job.requested_by, door=job.door, detail=told)
 
 
-def _key(place: Place) -> str:
+def place_key(place: Place) -> str:
+    """How a walk names its place."""
     return f"connection:{place.connection.pk}" if place.connection is not None else f"kind:{place.kind}"
-
-
-def recent(place: Place | None = None, *, most: int = 20) -> Sequence[Reclassification]:
-    """The newest walks, of one place or of all."""
-    found = Reclassification.objects.select_related("connection", "requested_by").order_by("-pk")
-    return list((found.filter(place=_key(place)) if place else found)[:most])

@@ -26,10 +26,11 @@ from dlq.models import (
     FingerprintRule,
     GroupEvent,
     PayloadEdit,
+    Reclassification,
     SavedView,
 )
 from retl_project import roles
-from syncs.models import Connection, Step, Team
+from syncs.models import Connection, ErrorRule, Step, Team
 from syncs.services import versions
 from tests import seeds
 from tests.security.walk import PARAMETER, Route
@@ -114,6 +115,9 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
         token_digest=f"{mark:0<64}", **frozen,
     )  # fmt: skip
     rule = FingerprintRule.objects.create(sync=sync, kind="split", pattern=f"{mark} {{value}}", title=f"{mark} rule")
+    walk = Reclassification.objects.create(
+        connection=destination, place=f"{mark}", sync_ids=[sync.pk], requested_by=maker, reason=f"{mark} reason"
+    )
     PayloadEdit.objects.create(
         entry=entry, before=entry.payload, payload=json.dumps({"external_id": mark, "city": "new"}), reason=f"{mark} edit",
         base_failed_at=entry.last_failed_at,
@@ -125,7 +129,8 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
     return SimpleNamespace(
         mark=mark, team=team, connection=destination, source=source, sync=sync, run=run, live=live, dlqentry=entry,
         errorgroup=group, bulkoperation=operation, export=export, fingerprintrule=rule, view=view, user=colleague,
-        group=Group.objects.get(name="Viewer"),
+        group=Group.objects.get(name="Viewer"), reclassification=walk,
+        errorrule=ErrorRule.objects.create(kind="http", name=f"Rule {sync.pk}", text="x", error_type="validation"),
     )  # fmt: skip
 
 
@@ -166,10 +171,10 @@ def _value(route: Route, name: str, world: SimpleNamespace, act: str) -> str:
 
 
 def belongs_to_a_team(route: Route) -> bool:
-    """Whether its address names something of one team. Connections and people are everybody's; an
+    """Whether its address names something of one team. Connections, their rules and people are everybody's; an
     address without a name leads on to one that has one."""
     is_named = any(name in ("pk", "object_id") for name in PARAMETER.findall(route.pattern))
-    shared = not route.name or route.model in ("connection", "user", "group") or route.name == "dlq_dlqentry_view"
+    shared = not route.name or route.model in ("connection", "errorrule", "user", "group") or route.name == "dlq_dlqentry_view"
     return is_named and not shared
 
 

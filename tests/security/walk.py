@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from dlq.admin.acts import _ACTS
 from dlq.admin.operations import _ACTS as OPERATION_ACTS
-from dlq.models import BulkItem, BulkOperation, DLQEntry, Export, FingerprintRule
+from dlq.models import BulkItem, BulkOperation, DLQEntry, Export, FingerprintRule, Reclassification
 from dlq.services.snapshots import BulkKind
 from syncs.admin.acts import SYNC_ACTS
-from syncs.models import Team
+from syncs.models import ErrorRule, Team
 from syncs.services import versions
 from tests import seeds
 
@@ -84,6 +84,8 @@ def _desk(sync: Any) -> dict[str, Any]:
         "export": Export.objects.create(format="csv", **frozen, **ready),
         "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
         "team": Team.objects.create(name="Others"),
+        "errorrule": ErrorRule.objects.create(kind="http", name="x", text="x", error_type="validation"),
+        "reclassification": Reclassification.objects.create(kind="http", place="kind:http", is_over=True),
     }
 
 
