@@ -67,16 +67,34 @@ def after_accepting(count: Countdown) -> Wrapper:
     return wrap
 
 
+def after_keeping(count: Countdown) -> Wrapper:
+    """Commits without a job do not count."""
+
+    def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(batches: Any, updates: Any) -> Any:
+            method(batches, updates)
+            if any(update.has_jobs for update in updates):
+                count.tick()
+
+        return wrapped
+
+    return wrap
+
+
 def set_up(point: str, count: Countdown) -> None:
     from dlq.sink import DLQSink, EntrySelection
     from syncs.destinations.http_api.destination import HttpDestination
     from syncs.services import execution, ownership
+    from syncs.services.job_batches import JobBatches
     from syncs.services.recorder import DatabaseRecorder
 
     places: dict[str, tuple[Any, str, Wrapper]] = {
         "before_t1": (DatabaseRecorder, "commit", before(count)),
         "before_send": (HttpDestination, "write", before(count)),
         "after_answer": (HttpDestination, "write", after(count)),
+        "before_look": (HttpDestination, "confirm", before(count)),
+        "after_look": (HttpDestination, "confirm", after(count)),
+        "in_t2_job_kept": (JobBatches, "write", after_keeping(count)),
         "in_t2_steps_written": (DatabaseRecorder, "_write_steps", after(count)),
         "in_t2_accepted_written": (DatabaseRecorder, "_write_ledger", after_accepting(count)),
         "in_t2_dead_letters_written": (DLQSink, "store", after(count)),
