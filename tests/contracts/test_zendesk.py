@@ -174,4 +174,5 @@ def test_limits_and_form():
     assert document({**form, "calls_per_minute": 200})["base_url"] == "https://acme.zendesk.com"
     assert validate(form, {"password": "x"}) == []
     assert [issue.field for issue in validate({**form, "subdomain": "acme.zendesk.com"}, {"password": "x"})] == ["subdomain"]
+    assert [issue.field for issue in validate({**form, "calls_per_minute": -1}, {"password": "x"})] == ["calls_per_minute"]
     assert [issue.field for issue in validate({}, {})] == ["subdomain", "email", "password"]

@@ -159,6 +159,9 @@ def _deleted(kind: str) -> dict[str, Any]:
 def problems(config: Mapping[str, Any]) -> list[Issue]:
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", str(config.get("subdomain", "")).lower()):
         return [Issue("subdomain", "Only the part before .zendesk.com: letters, digits and dashes.")]
+    calls = config.get("calls_per_minute")
+    if not (isinstance(calls, int) and 1 <= calls <= _MOST_CALLS):
+        return [Issue("calls_per_minute", f"Must lie between 1 and {_MOST_CALLS:,}.")]
     return []
 
 
@@ -192,6 +195,7 @@ _STANDARD: dict[str, tuple[Field, ...]] = {
 }
 _OWN = {"users": ("user_fields", "user_fields"), "organizations": ("organization_fields", "organization_fields")}
 _MOST_PAGES = 50
+_MOST_CALLS = 10_000
 
 
 def discover(read: Read, name: str) -> list[Field] | None:
