@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from sqlalchemy import make_url
 
 from syncs.models import AuditEvent, FieldMapping, Sync, SyncVersion
 from syncs.services import mappings, samples, versions
 from tests import seeds
 from tests.syncs import mapper_world as world
 from tests.syncs.mapper_world import findings, posted, press, url
+from tests.syncs.sources_support import postgres_config
 
 pytestmark = pytest.mark.django_db
 
@@ -391,3 +393,41 @@ def test_samples_are_kept_by_what_they_depend_on(sync: Sync):
 def test_digest_of_the_page_is_that_of_the_next_version(admin_client: Client, sync: Sync):
     opened = admin_client.get(url(sync)).context["state"].opened
     assert versions.pin(sync).digest == opened
+
+
+@pytest.mark.postgres
+def test_typed_columns_of_a_warehouse_are_shown_and_judged_by_their_values(
+    admin_client: Client, tmp_path: Path, postgres_url: str, settings: Any
+):
+    settings.RETL = {**settings.RETL, "MASK_PAGES": False}
+    query = (
+        "SELECT 'c1'::text AS id, 12.50::numeric(10,2) AS price, array['a', 'b'] AS tags, "
+        "'{\"b\": {\"c\": 1}}'::jsonb AS extra, '2024-01-31 10:00+02'::timestamptz AS created, gen_random_uuid() AS reference, '\\xff00'::bytea AS photo, "
+        "NULL::int AS seats, true AS is_active, interval '1 day' AS term"
+    )
+    fields = [
+        {"name": "external_id", "type": "string", "is_key": True},
+        {"name": "Price", "type": "number"},
+        {"name": "Tags", "type": "list"},
+        {"name": "created_at", "type": "datetime"},
+        {"name": "seats", "type": "integer"},
+        {"name": "term", "type": "integer"},
+    ]
+    sync = world.sync(tmp_path, fields=fields, query=query)
+    sync.source.kind, sync.source.config = "postgresql", postgres_config(postgres_url)
+    sync.source.secrets = {"password": make_url(postgres_url).password or ""}
+    sync.source.save()
+    answer = admin_client.get(url(sync))
+    view = answer.context["view"]
+    assert view.problem == ""
+    assert view.by_name["price"].type == "numeric(10,2)"
+    guesses = {one.field.name: one.column.name for one in view.suggested if one.column}
+    assert guesses == {"Price": "price", "Tags": "tags", "created_at": "created", "seats": "seats"}  # an interval is no number
+    answer = press(admin_client, answer, take_all="1")
+    assert [line.type for line in answer.context["state"].lines[1:]] == ["decimal", "array", "timestamp", "integer"]
+    assert [one for one in findings(answer) if one[1] != "note"] == []
+    html = answer.content.decode()
+    for text in ("12.50", "[&quot;a&quot;,&quot;b&quot;]", "0xff00", "{&quot;b&quot;:{&quot;c&quot;:1}}"):
+        assert text in html
+    answer = press(admin_client, answer, take_column="photo")
+    assert any("binary data" in text for _, level, text in findings(answer) if level == "warning")
