@@ -136,7 +136,8 @@ def _slice(job_id: int) -> bool:
     rows = reclassify_slice.rows(job, found)
     if rows:
         done = reclassify_slice.apply(job, rows, found, error_rules.load(found.connections))
-        _save(job, position=rows[-1][0].pk, looked_count=job.looked_count + len(rows), **done.columns(job))
+        looked = job.looked_count + (0 if job.is_second_look else len(rows))
+        _save(job, position=rows[-1][0].pk, looked_count=looked, **done.columns(job))
         return True
     if not job.is_second_look:
         _save(job, position=0, is_second_look=True)

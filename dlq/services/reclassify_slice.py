@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from dlq.choices import Door, EntryStatus, EventKind, GroupEventKind
@@ -18,6 +18,7 @@ from dlq.services.group_counters import Shifts
 from dlq.services.grouping import Grouping, Place
 from dlq.services.regrouping import Arrivals, Entry
 from dlq.services.ruled_entries import SAID, Chains, Kind, Reach, Said, decide
+from syncs.engine.ports import chunked
 from syncs.models import DeliveredRow, ErrorRule
 
 SIZE = 1_000  # entries a transaction
@@ -31,6 +32,7 @@ _WIDTH = len(_ENTRY)
 class Row(NamedTuple):
     entry: Entry
     sync_id: int
+    row_key: str
     said: Said
 
 
@@ -69,8 +71,8 @@ def rows(job: Reclassification, reach: Reach) -> list[Row]:
     chosen = reach.entries().filter(status=EntryStatus.OPEN, pk__gt=job.position)
     if job.is_second_look:
         chosen = chosen.filter(last_failed_at__gte=job.requested_at - _MARGIN)
-    found = chosen.order_by("pk").values_list(*_ENTRY, "sync_id", *SAID)[:SIZE]
-    return [Row(Entry(*row[:_WIDTH]), row[_WIDTH], Said.of(row[_WIDTH + 1 :])) for row in found]
+    found = chosen.order_by("pk").values_list(*_ENTRY, "sync_id", "row_key", *SAID)[:SIZE]
+    return [Row(Entry(*row[:_WIDTH]), row[_WIDTH], row[_WIDTH + 1], Said.of(row[_WIDTH + 2 :])) for row in found]
 
 
 def apply(job: Reclassification, rows: Sequence[Row], reach: Reach, chains: Chains) -> Done:
@@ -81,6 +83,7 @@ def apply(job: Reclassification, rows: Sequence[Row], reach: Reach, chains: Chai
         if after != row.said.now:
             wanted.append((row, after))
     done = Done()
+    wanted = _held_first(wanted, waits=job.is_second_look)
     if not wanted:
         return done
     changes = _placed(wanted)
@@ -92,6 +95,26 @@ def apply(job: Reclassification, rows: Sequence[Row], reach: Reach, chains: Chai
     _hold(changes)
     _write_events(job, changes, now)
     return done
+
+
+def _held_first(wanted: Sequence[tuple[Row, Kind]], *, waits: bool) -> list[tuple[Row, Kind]]:
+    """Lock the ledger's rows whose hold will change before the groups, as runs do. Without ``waits``, what a run is writing
+    at this moment is left out: the second look finds it."""
+    keys: defaultdict[int, list[str]] = defaultdict(list)
+    for row, after in wanted:
+        if row.said.is_permanent != after.is_permanent:
+            keys[row.sync_id].append(row.row_key)
+    busy: set[tuple[int, str]] = set()
+    for sync_id, mine in sorted(keys.items()):
+        for chunk in chunked(sorted(mine), _CHUNK):
+            held = DeliveredRow.objects.filter(sync_id=sync_id, row_key__in=chunk).order_by("row_key")
+            there = set(held.values_list("row_key", flat=True))
+            busy |= {(sync_id, key) for key in there.difference(_locked(held, waits=waits))}
+    return [(row, after) for row, after in wanted if (row.sync_id, row.row_key) not in busy]
+
+
+def _locked(held: QuerySet[DeliveredRow], *, waits: bool) -> list[str]:
+    return list(held.select_for_update(skip_locked=not waits).values_list("row_key", flat=True))
 
 
 def _placed(wanted: Iterable[tuple[Row, Kind]]) -> list[Change]:

