@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from syncs.connectors import CheckReport
-from syncs.errors import ConfigError
-from syncs.records import Batch, BatchResult, Job, Operation
+from syncs.errors import ErrorType
+from syncs.records import Batch, BatchResult, Job, Operation, RecordOutcome, RecordState, RowError, Signal
 
 
 class Discovery(StrEnum):
@@ -146,7 +146,10 @@ class ListsObjects(Protocol):
 
 
 class WithoutJobs:
-    """Base of destinations that answer every call at once."""
+    """Base of destinations that answer every call at once. A job from the time before they were set up so is lost: there is
+    nobody to ask."""
 
     def confirm(self, batch: Batch, job: Job) -> BatchResult:
-        raise ConfigError(f"The job {job.id} is none of this destination's: it answers at once.", field="destination")
+        text = f"Nobody can ask after the job {job.id} any more: as it is set up now, the destination answers at once."
+        error = RowError(ErrorType.UNKNOWN_OUTCOME, text, code="job_gone")
+        return BatchResult([RecordOutcome(RecordState.UNKNOWN, error)] * len(batch.records), Signal.UNKNOWN, error)

@@ -110,6 +110,16 @@ class Jobs:
         self._push(sending, now + wait)
         return wait
 
+    def given_up(self, sending: Sending, reason: str, *, moment: datetime) -> BatchResult | None:
+        """For a look that can never succeed as things are set up. Past the job's time the job counts as lost, lest every run of
+        the sync stops at it; before, None: a person may still set it right."""
+        job = sending.job
+        if job is None or moment.timestamp() < job.started_at + job.at_most_seconds:
+            return None
+        self._asked.discard(sending)
+        text = f"Nobody can ask how the job {job.id} ended: {reason}"
+        return self._ended(sending, BatchResult([], Signal.UNKNOWN, RowError(ErrorType.UNKNOWN_OUTCOME, text, code="job_lost")))
+
     def _unheard(self, sending: Sending, result: BatchResult, now: float) -> float:
         if sending.look_failed_at is None:
             sending.look_failed_at, sending.look_count = now, 0

@@ -67,21 +67,21 @@ class Settler:
             return
         self._counts.requests += 1
         self._counts.bytes_sent += result.exchange.bytes_sent
+        now = self._clock.monotonic()
         if result.signal in (Signal.AUTH, Signal.CONFIG):
             note_attempt(answer, result, None)
-            drop(sending)
-            self.fail(failure_of(result))
-            return
-        now = self._clock.monotonic()
-        if sending.job is not None or result.signal is Signal.CONFIRMING:
+            failure = failure_of(result)
+            if result.signal is Signal.AUTH or not self._give_up_job(sending, failure, now):
+                drop(sending)
+                self.fail(failure)
+        elif sending.job is not None or result.signal is Signal.CONFIRMING:
             self._take_job(answer, result, now)
         else:
-            self._settle(answer, result, now)
+            settlement = self._judge.settle(sending, result, now=now)
+            note_attempt(answer, result, settlement)
+            self._carry_out(sending, result, settlement, now)
 
-    def _settle(self, answer: Answer, result: BatchResult, now: float) -> None:
-        sending = answer.sending
-        settlement = self._judge.settle(sending, result, now=now)
-        note_attempt(answer, result, settlement)
+    def _carry_out(self, sending: Sending, result: BatchResult, settlement: Settlement, now: float) -> None:
         if settlement.is_answer:
             self._got_through(now)
         elif result.signal is Signal.RATE_LIMITED:
@@ -93,14 +93,14 @@ class Settler:
         if isinstance(failure, FenceLostError):
             raise failure
         answer.sending.may_have_landed |= not isinstance(failure, RedriveError)
-        drop(answer.sending)
-        if isinstance(failure, RedriveError):
-            self.fail(failure)
-        else:
+        if not isinstance(failure, RedriveError):
             text = (
                 f"The connector stopped with {type(failure).__name__}: {failure}. This is a fault in the connector; report it."
             )
-            self.fail(FatalError(text, code="connector_fault"))
+            failure = FatalError(text, code="connector_fault")
+        if not self._give_up_job(answer.sending, failure, self._clock.monotonic()):
+            drop(answer.sending)
+            self.fail(failure)
 
     def _got_through(self, now: float) -> None:
         self._last_success = now
@@ -170,7 +170,7 @@ class Settler:
             self.fail(error)
             return
         if isinstance(verdict, BatchResult):
-            (self._settle if sending.adopted is None else self._settle_adopted)(answer, verdict, now)
+            self._end_job(sending, verdict, now, answer)
             return
         note_attempt(answer, result, None, wait=verdict)
         if result.signal is Signal.RATE_LIMITED:
@@ -180,11 +180,29 @@ class Settler:
         if sending.job is not job:
             self._journal.touch_at_once(sending.step)
 
-    def _settle_adopted(self, answer: Answer, result: BatchResult, now: float) -> None:
+    def _end_job(self, sending: Sending, result: BatchResult, now: float, answer: Answer | None = None) -> None:
+        """``answer``: the look that told it, where there was one, to be noted."""
+        if sending.adopted is not None:
+            if answer is not None:
+                note_attempt(answer, result, None)
+            self._settle_adopted(sending, result, now)
+            return
+        settlement = self._judge.settle(sending, result, now=now)
+        if answer is not None:
+            note_attempt(answer, result, settlement)
+        self._carry_out(sending, result, settlement, now)
+
+    def _give_up_job(self, sending: Sending, failure: RedriveError, now: float) -> bool:
+        """Whether a look that failed for good ends the job instead of the run."""
+        ended = self.jobs.given_up(sending, failure.message, moment=self._clock.now())
+        if ended is not None:
+            self._end_job(sending, ended, now)
+        return ended is not None
+
+    def _settle_adopted(self, sending: Sending, result: BatchResult, now: float) -> None:
         """The rows are yet to be read, and counted then, by what the ledger is told here. Nothing is sent again from here: what
         was refused for a moment, or has changed since, is found to be unsettled when it is read."""
-        sending, step = answer.sending, answer.sending.step
-        note_attempt(answer, result, None)
+        step = sending.step
         if result.signal is Signal.UNKNOWN and sending.operation in self._plan.idempotent:
             self._hand_over(sending, result)
             return

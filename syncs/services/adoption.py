@@ -19,6 +19,7 @@ from syncs.services.job_batches import JobBatches
 
 _REPEATS = "Repeats a call whose answer was never recorded."
 _ASKS = "Asks how a job ended that an earlier worker began."
+_ELSEWHERE = "The sync writes elsewhere now, so nobody asks how its job ended."
 
 
 @dataclass(slots=True)
@@ -51,8 +52,9 @@ def take_over(*, run_id: int, sync_id: int, reads_all: bool, batches: JobBatches
         taken = [send for send in sends if send.job is not None] if left else sends
         if left and not taken:
             continue
-        _leave(step, left, run_id, now)
-        if not is_ours and not _has_same_target(step.run, run):
+        is_elsewhere = not is_ours and not _has_same_target(step.run, run)
+        _leave(step, left, _ELSEWHERE if is_elsewhere else _asked_by(run_id), now)
+        if is_elsewhere:
             taken = [send for send in taken if send.job is None]  # nobody there knows the job
         for send in taken:
             send.is_read_again = is_ours or reads_all
@@ -70,13 +72,17 @@ def _open_steps(sync_id: int) -> list[Step]:
     return list(steps.select_related("run__version").order_by("run_id", "number"))
 
 
-def _leave(step: Step, left: Sequence[Send], run_id: int, now: datetime) -> None:
+def _asked_by(run_id: int) -> str:
+    return f"Run {run_id} asks how its job ended."
+
+
+def _leave(step: Step, left: Sequence[Send], about_job: str, now: datetime) -> None:
     """The step keeps what nobody took over, or is closed."""
     if left:
         Step.objects.filter(pk=step.pk).update(status=StepStatus.INFLIGHT, sends=[send_data(send) for send in left])
         return
     is_job = any(data.get("job") for data in step.sends)
-    message = f"Run {run_id} asks how its job ended." if is_job else "The worker stopped before the answer came."
+    message = about_job if is_job else "The worker stopped before the answer came."
     Step.objects.filter(pk=step.pk).update(status=StepStatus.INTERRUPTED, finished_at=now, sends=[], message=message)
 
 

@@ -191,7 +191,15 @@ def test_wait_that_an_answer_names_is_obeyed_and_none_named_is_left_to_the_engin
 
 
 @status_only
-def test_refused_token_is_renewed_once_when_asking(case):
+def test_job_from_before_the_settings_knew_of_jobs_no_more_is_lost(case):
+    sent = batch(*people())
+    begun = case.open().write(sent)
+    result = case.open(lambda upsert: upsert.pop("job")).confirm(sent, begun.job)
+    assert (result.signal, set(states(result)), result.error.code) == (Signal.UNKNOWN, {"unknown"}, "job_gone")
+
+
+@status_only
+def test_refused_token_stops_the_asking(case):
     opened = case.open()
     sent = batch(*people())
     begun = opened.write(sent)

@@ -7,7 +7,7 @@ import pytest
 from syncs.choices import StepStatus, SyncMode
 from syncs.engine.ports import Flag
 from syncs.engine.retry import RetryPolicy
-from syncs.errors import ErrorType, FenceLostError
+from syncs.errors import ConfigError, ErrorType, FenceLostError
 from syncs.records import BatchResult, Job, Operation, RecordOutcome, RecordState, Signal
 from tests.fakes import FakeClock, FakeControl, FakeDestination, MemoryRows, Store, invalid, no_answer, run_engine
 
@@ -169,6 +169,32 @@ def test_job_whose_name_cannot_be_kept_counts_as_lost(clock, job):
     ending = run(destination, store, rows(3), mode=SyncMode.INSERT)
     assert ending.counts.dead_lettered == 3
     assert {item.error.code for item in store.dead.values()} == {"no_job"}
+
+
+@pytest.mark.parametrize("is_raised", [True, False], ids=["raised", "answered"])
+@pytest.mark.parametrize("mode", [SyncMode.UPSERT, SyncMode.INSERT])
+def test_job_that_cannot_be_asked_after_stops_runs_until_its_time_is_over(clock, mode, is_raised):
+    store, destination = Store(), JobDestination(clock)
+
+    def broken(batch, job):
+        if job.id != "job-1":
+            return None
+        if is_raised:
+            raise ConfigError("The path of the poll is wrong.")
+        return BatchResult([], Signal.CONFIG, invalid("The path of the poll is wrong."))
+
+    destination.confirm_with = broken
+    for run_id in (1, 2):
+        ending = run(destination, store, rows(10), mode=mode, run_id=run_id)
+        assert "path of the poll" in str(ending.failure)
+        assert (ending.counts.pending, store.dead, len(destination.calls)) == (ending.counts.read, {}, 1)
+    clock.time += 3600
+    after = run(destination, store, rows(10), mode=mode, run_id=3)
+    assert (after.failure, after.counts.pending) == (None, 0)
+    if mode is SyncMode.UPSERT:
+        assert (after.counts.accepted, len(destination.calls)) == (10, 2)
+    else:
+        assert {item.error.code for item in store.dead.values()} == {"job_lost"}
 
 
 def test_some_rows_of_a_job_are_sent_again(clock):
