@@ -402,7 +402,8 @@ def test_typed_columns_of_a_warehouse_are_shown_and_judged_by_their_values(
     settings.RETL = {**settings.RETL, "MASK_PAGES": False}
     query = (
         "SELECT 'c1'::text AS id, 12.50::numeric(10,2) AS price, array['a', 'b'] AS tags, "
-        "'{\"b\": {\"c\": 1}}'::jsonb AS extra, '2024-01-31 10:00+02'::timestamptz AS created, gen_random_uuid() AS reference, '\\xff00'::bytea AS photo, "
+        "'{\"b\": {\"c\": 1}}'::jsonb AS extra, '2024-01-31 10:00+02'::timestamptz AS created, "
+        "gen_random_uuid() AS reference, '\\xff00'::bytea AS photo, "
         "NULL::int AS seats, true AS is_active, interval '1 day' AS term"
     )
     fields = [
