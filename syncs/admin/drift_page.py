@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -38,7 +38,7 @@ def page(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
     context = {
         **sync_pages._frame(self, request, sync, title="Changes of the destination"),
         "report": found,
-        "lines": [(line, _entries_url(sync, line, found.since)) for line in found.lines],
+        "lines": [(line, _entries_url(sync, line)) for line in found.lines],
         "problem": problem,
         "reason": request.POST.get("reason", "")[:300],
         "schema_url": schema_acts.schema_url(sync.destination_id, sync.destination_object),
@@ -59,9 +59,9 @@ def _act(request: HttpRequest, sync: Sync) -> None:
         raise Http404("There is no such act.")
 
 
-def _entries_url(sync: Sync, line: Line, since: datetime | None) -> str:
+def _entries_url(sync: Sync, line: Line) -> str:
     """The live dead letters that the change explains: of the sync, of the field, failed since."""
-    if not line.dead_letter_count or since is None:
+    if not line.dead_letter_count:
         return ""
     query: dict[str, Any] = {"sync": str(sync.pk), "field": line.change.field, "failed": "between"}
-    return links.entries(**query, **{"from": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")})
+    return links.entries(**query, **{"from": line.since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")})

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from syncs.models import Connection
-from syncs.services import schema_watch
+from syncs.services import access, schema_watch
 from syncs.services.schemas import Refresh
 
 
@@ -28,11 +28,12 @@ def refresh(request: HttpRequest, connection: Connection, object_name: str) -> R
     """Ask, and say what was found. Raises ``RedriveError``."""
     found = schema_watch.refresh(connection, object_name, by=user_of(request), door="admin")
     level = messages.WARNING if found.syncs else messages.SUCCESS
-    messages.add_message(request, level, said(found))
+    messages.add_message(request, level, said(found, user_of(request)))
     return found
 
 
-def said(found: Refresh) -> str:
+def said(found: Refresh, user: User) -> str:
+    """What was found, with the names of those syncs only that the user may see."""
     name, count = found.snapshot.object_name, len(found.snapshot.fields)
     if not found.is_new:
         return f"“{name}”: nothing has changed since version {found.snapshot.number}."
@@ -41,5 +42,8 @@ def said(found: Refresh) -> str:
     changes = f"{len(found.changes):,} change{'' if len(found.changes) == 1 else 's'}"
     if not found.syncs:
         return f"“{name}”: {changes}, kept as version {found.snapshot.number}. No mapping is broken by it."
-    names = ", ".join(f"“{sync.name}”" for sync in found.syncs[:5])
-    return f"“{name}”: {changes}, kept as version {found.snapshot.number}. The mapping of {names} is touched."
+    seen = [f"“{sync.name}”" for sync in found.syncs if access.may_see(user, sync.pk)][:5]
+    rest = len(found.syncs) - len(seen)
+    more = [f"{rest} more sync{'' if rest == 1 else 's'}" if seen else f"{rest} sync{'' if rest == 1 else 's'}"] if rest else []
+    text = f"“{name}”: {changes}, kept as version {found.snapshot.number}."
+    return f"{text} The mapping of {', '.join([*seen, *more])} is touched."

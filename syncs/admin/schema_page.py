@@ -70,7 +70,7 @@ def _post(self: ConnectionAdmin, request: HttpRequest, connection: Connection, n
             return _form(self, request, connection, name, formset)
         fields = schema_form.typed(formset)
         found = schemas.typed(connection, name, fields, by=schema_acts.user_of(request), door="admin")
-        messages.success(request, schema_acts.said(found))
+        messages.success(request, schema_acts.said(found, schema_acts.user_of(request)))
     except RedriveError as error:
         messages.error(request, error.message)
     return HttpResponseRedirect(schema_acts.schema_url(connection.pk, name))

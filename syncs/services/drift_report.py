@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncs.engine import schema_drift
 from syncs.engine.schema_drift import Touch
@@ -21,12 +20,14 @@ CHANGES_SHOWN = 200
 @dataclass(frozen=True, slots=True)
 class Line:
     """One change. ``lines``: the mapping lines that write its field; ``misfits``: what of the mapping it breaks now;
-    ``is_touching``: it concerns this sync. ``dead_letter_count``: live ones whose error names the field, seen since then."""
+    ``is_touching``: it concerns this sync. ``since``: when the field was last seen unchanged, so that the change came later;
+    ``dead_letter_count``: live ones whose error names the field, seen since then."""
 
     change: SchemaChange
     lines: tuple[FieldMapping, ...]
     misfits: tuple[Misfit, ...]
     is_touching: bool
+    since: datetime
     dead_letter_count: int
 
 
@@ -47,7 +48,7 @@ class Report:
 
 
 def report(sync: Sync) -> Report:
-    """At most nine queries. ``sync`` with its connections loaded."""
+    """At most ten queries. ``sync`` with its connections loaded."""
     snapshot = schema_store.current(sync.destination, sync.destination_object)
     watch = schema_watch.watch_of(sync.destination, sync.destination_object)
     if snapshot is None:
@@ -56,8 +57,11 @@ def report(sync: Sync) -> Report:
     changes = list(schema_store.changes_since(sync.destination_id, sync.destination_object, since)[: CHANGES_SHOWN + 1])
     mapping = drift.lines_of(sync)
     touched = {id(touch.change): touch for touch in _touches(sync, changes, mapping, snapshot)}
-    counts = _explained(sync, [change.field for change in changes], since)
-    lines = [_line(change, touched.get(id(change)), mapping, counts) for change in changes[:CHANGES_SHOWN]]
+    groups, unchanged = _groups(sync, changes), _last_unchanged(changes)
+    lines = [
+        _line(change, touched.get(id(change)), mapping, groups, unchanged[change.snapshot.number])
+        for change in changes[:CHANGES_SHOWN]
+    ]
     explained = {misfit for touch in touched.values() for misfit in touch.misfits}
     found = schemas.misfits(sync, mapping, snapshot)
     return Report(
@@ -79,18 +83,39 @@ def _touches(
     return schema_drift.touches(changes, schema_store.mapping_of(mapping), schema_store.fields(snapshot), mode=sync.mode)
 
 
-def _line(change: SchemaChange, touch: Touch | None, mapping: Sequence[FieldMapping], counts: Counter[str]) -> Line:
+def _line(
+    change: SchemaChange, touch: Touch | None, mapping: Sequence[FieldMapping], groups: Sequence[_Group], since: datetime
+) -> Line:
     lines = tuple(mapping[index] for index in touch.lines) if touch else ()
-    return Line(change, lines, touch.misfits if touch else (), touch is not None, counts[change.field])
+    count = sum(group.open_count for group in groups if group.field == change.field and group.last_seen_at >= since)
+    return Line(change, lines, touch.misfits if touch else (), touch is not None, since, count)
 
 
-def _explained(sync: Sync, fields: Sequence[str], since: datetime) -> Counter[str]:
-    """Live dead letters by the field that their error names, of groups seen since. One query, over the groups."""
-    if not fields:
-        return Counter()
+class _Group(NamedTuple):
+    """Of an error group."""
+
+    field: str
+    open_count: int
+    last_seen_at: datetime
+
+
+def _groups(sync: Sync, changes: Sequence[SchemaChange]) -> list[_Group]:
+    """Groups with live dead letters whose errors name one of the fields. One query: the counters of the groups, no entries."""
+    if not changes:
+        return []
     groups: Any = getattr(sync, "error_groups")  # noqa: B009 - by its name: this app knows nothing of the one that keeps them
-    found = groups.filter(field__in=set(fields), open_count__gt=0, last_seen_at__gte=since).values_list("field", "open_count")
-    counts: Counter[str] = Counter()
-    for field, count in found:
-        counts[field] += count
-    return counts
+    found = groups.filter(field__in={change.field for change in changes}, open_count__gt=0)
+    return [_Group(*row) for row in found.values_list(*_Group._fields)]
+
+
+def _last_unchanged(changes: Sequence[SchemaChange]) -> dict[int, datetime]:
+    """Number of a version -> when the version before it was seen last: what it changed was changed after that. One query."""
+    taken = {change.snapshot.number: change.snapshot for change in changes}
+    if not taken:
+        return {}
+    newest = next(iter(taken.values()))
+    earlier = SchemaSnapshot.objects.filter(
+        connection_id=newest.connection_id, object_name=newest.object_name, number__in=[number - 1 for number in taken]
+    )
+    seen = dict(earlier.values_list("number", "seen_at"))
+    return {number: seen.get(number - 1, snapshot.taken_at) for number, snapshot in taken.items()}

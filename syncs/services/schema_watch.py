@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -82,13 +82,16 @@ def work(watch_id: int) -> bool:
         raise  # its time comes again
     except Exception as error:
         logger.exception("The fields of %s of connection %s could not be kept.", watch.object_name, watch.connection_id)
-        _failed(watch, f"They could not be kept ({type(error).__name__}). The worker's log has the details.")
+        _failed(mine, f"They could not be kept ({type(error).__name__}). The worker's log has the details.")
     return True
 
 
 def refresh(connection: Connection, object_name: str, *, by: User | None = None, door: str) -> schemas.Refresh:
-    """``schemas.refresh``, with how it went noted; the daily reading counts from now. Raises what that raises."""
-    watch = _watch(connection.pk, object_name, timezone.now())
+    """``schemas.refresh``, with how it went noted; the daily reading counts from now. Raises what that raises.
+
+    A name that gives nothing leaves no trace where nobody reads it daily.
+    """
+    watch = SchemaWatch.objects.filter(connection=connection, object_name=object_name)
     try:
         found = schemas.refresh(connection, object_name, by=by, door=door)
     except RedriveError as problem:
@@ -97,19 +100,20 @@ def refresh(connection: Connection, object_name: str, *, by: User | None = None,
         else:
             _failed(watch, problem.message)
         raise
+    _watch(connection.pk, object_name, timezone.now())
     _settled(watch, "")
     return found
 
 
-def _settled(watch: SchemaWatch, note: str) -> None:
+def _settled(watch: QuerySet[SchemaWatch], note: str) -> None:
     now = timezone.now()
-    SchemaWatch.objects.filter(pk=watch.pk).update(next_at=now + DAY, tried_at=now, problem=note, failed_count=0)
+    watch.update(next_at=now + DAY, tried_at=now, problem=note, failed_count=0)
 
 
-def _failed(watch: SchemaWatch, problem: str) -> None:
+def _failed(watch: QuerySet[SchemaWatch], problem: str) -> None:
     now = timezone.now()
     waits = (When(failed_count=count, then=Value(now + AGAIN * 2**count)) for count in range(5))
-    SchemaWatch.objects.filter(pk=watch.pk).update(
+    watch.update(
         next_at=Case(*waits, default=Value(now + DAY)),
         tried_at=now,
         problem=problem[:2_000],

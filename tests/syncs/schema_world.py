@@ -13,6 +13,12 @@ from syncs.services import schemas
 from tests.syncs.objects import make_connection
 
 
+def sqlite(path: Path, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        for statement in statements:
+            database.execute(statement)
+
+
 class Target:
     """A table ``people(id, name, city)`` and a sync that fills ``id`` and ``name``; the warehouse is its file too."""
 
@@ -31,9 +37,7 @@ class Target:
         self.map("name")
 
     def sql(self, *statements: str) -> None:
-        with contextlib.closing(sqlite3.connect(self.path)) as database, database:
-            for statement in statements:
-                database.execute(statement)
+        sqlite(self.path, *statements)
 
     def map(self, field: str, **values: Any) -> FieldMapping:
         values = {"column": field, "position": self.sync.mappings.count(), **values}
