@@ -115,11 +115,12 @@ def _frame(page: SyncAdmin, request: HttpRequest, sync: Sync, *, title: str) -> 
 
 
 def keeping_urls(page: SyncAdmin, request: HttpRequest, sync: Sync) -> dict[str, str]:
-    """Addresses behind the menu of a sync: clone, archive or back; empty where the user may not."""
+    """Addresses behind the menu of a sync: its file, clone, archive or back; empty where the user may not."""
     archive = "unarchive" if sync.is_archived else "archive"
     may_archive = request.user.has_perm("syncs.change_sync")
     return {
         "clone_url": reverse("admin:syncs_sync_clone", args=(sync.pk,)) if page.has_add_permission(request) else "",
+        "yaml_url": reverse("admin:syncs_sync_yaml", args=(sync.pk,)),
         "archive_url": reverse(f"admin:syncs_sync_{archive}", args=(sync.pk,)) if may_archive else "",
     }
 

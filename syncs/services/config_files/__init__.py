@@ -7,6 +7,7 @@ from syncs.services.config_files.exporting import Exported, export, one_text, us
 from syncs.services.config_files.planning import Action, Item, Plan, matched
 from syncs.services.config_files.reading import MOST_BYTES, Problem
 from syncs.services.config_files.references import Environment
+from syncs.services.config_files.uploads import packed, refuse_large, unpacked
 
 __all__ = [
     "MOST_BYTES",
@@ -23,5 +24,8 @@ __all__ = [
     "export",
     "matched",
     "one_text",
+    "packed",
+    "refuse_large",
+    "unpacked",
     "used_by",
 ]
