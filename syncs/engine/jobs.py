@@ -52,6 +52,7 @@ class Jobs:
             started_at = send.started_at
             assert started_at is not None
             step = UploadStep(send.step_number, started_at, len(send.records), call_count=attempts, is_new=False)
+            step.message = f"The destination works on this batch as job {send.job.id}." if send.job else ""
             sending = Sending(step, send.operation, list(send.records), send.idempotency_key)
             sending.job, sending.adopted, sending.may_have_landed = send.job, send, True
             sending.crash_count = send.crash_count
@@ -101,6 +102,8 @@ class Jobs:
             if left <= 0 and sending.job is not None:
                 text = f"The destination has worked on the job {job.id} for more than {_span(job.at_most_seconds)}."
                 return self._ended(sending, _unknown(result, text, "job_too_long"))
+            if sending.job is None:
+                sending.step.message = f"The destination works on this batch as job {job.id}."
             sending.job, sending.may_have_landed, sending.look_failed_at = job, True, None
             wait = self._pause(sending) if result.retry_after is None else result.retry_after
             wait = min(wait, max(left, 0.0) + 1.0)
@@ -135,6 +138,7 @@ class Jobs:
 
     def _ended(self, sending: Sending, result: BatchResult) -> BatchResult:
         sending.job = None
+        sending.step.message = ""
         sending.look_count = 0
         sending.look_failed_at = None
         self._adopted.discard(sending)
@@ -143,7 +147,7 @@ class Jobs:
 
 def stopped_message(sending: Sending) -> str:
     if sending.job is None:
-        return "The run stopped before this batch was settled."
+        return sending.step.message or "The run stopped before this batch was settled."
     return f"The destination works on this batch as job {sending.job.id}; the next run asks how that ended."
 
 

@@ -346,7 +346,7 @@ class Pipeline:
         self._journal.finish_writing()
         for sending in [*self._going, *self._outbox.rest(), *self._settler.parked.rest(), *self._jobs.rest()]:
             if sending.step.call_count or sending.may_have_landed:
-                sending.step.message = sending.step.message or stopped_message(sending)
+                sending.step.message = stopped_message(sending)
                 self._journal.touch(sending.step)
             drop(sending)
         self._going = []

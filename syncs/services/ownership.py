@@ -160,7 +160,7 @@ def _close(run: Run) -> None:
     message = "The run ended before the answer was recorded; the next full run repeats the call."
     in_flight.filter(message="").update(message=message)
     message = "The run ended while the destination worked on this batch; the next run asks how that ended."
-    Step.objects.filter(run=run, status=StepStatus.CONFIRMING, message="").update(message=message)
+    Step.objects.filter(run=run, status=StepStatus.CONFIRMING).update(message=message)
     if run.trigger == Trigger.REPROCESS:
         sinks.put_back_entries(run)
     ring_next(run.sync_id)
