@@ -21,6 +21,7 @@ DESTINATION_KINDS: dict[str, tuple[str, str]] = {
     "http": ("HTTP API (configured by data)", "syncs.destinations.http_api"),
     "database": ("Database table", "syncs.destinations.database"),
     "hubspot": ("HubSpot CRM", "syncs.destinations.vendors.hubspot"),
+    "salesforce": ("Salesforce", "syncs.destinations.vendors.salesforce"),
     "braze": ("Braze", "syncs.destinations.vendors.braze"),
     "intercom": ("Intercom", "syncs.destinations.vendors.intercom"),
     "iterable": ("Iterable", "syncs.destinations.vendors.iterable"),

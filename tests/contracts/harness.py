@@ -162,9 +162,11 @@ class HttpHarness(Harness):
         with Server(emulator) as server:
             destination = self.build(server.url, self.config(server.url))
             world = HttpWorld(self, server, emulator, destination, self.operation)
-            world.warm()
-            yield world
-            world.destination.close()
+            try:
+                world.warm()
+                yield world
+            finally:
+                world.destination.close()
 
     def build(self, url: str, config: Mapping[str, Any]) -> Destination:
         issues = registry.module(self.kind).validate(self.config(url), self.secrets)

@@ -28,6 +28,7 @@ class WholeSync:
         secrets: Mapping[str, Any],
         destination_object: str,
         mapping: Mapping[str, Any],
+        kind: str = "http",
         **sync: Any,
     ) -> None:
         self.path = folder / "warehouse.sqlite3"
@@ -35,7 +36,7 @@ class WholeSync:
         self.sql(f"CREATE TABLE contacts ({', '.join(columns)})")
         for row in rows:
             self.sql(f"INSERT INTO contacts VALUES ({', '.join('?' * len(columns))})", *row.values())
-        self.target = make_connection("destination", config=config, secrets=secrets)
+        self.target = make_connection("destination", kind=kind, config=config, secrets=secrets)
         self.sync = Sync.objects.create(
             name=f"contacts into {destination_object}",
             source=make_connection(config={"path": str(self.path)}),

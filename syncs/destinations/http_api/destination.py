@@ -15,7 +15,7 @@ from syncs.connectors import CheckReport
 from syncs.destinations.base import CredentialStore, Field, WithoutJobs
 from syncs.destinations.http_api import checking, paths, tables
 from syncs.destinations.http_api.answers import Interpreter, Reply, read_reply
-from syncs.destinations.http_api.auth import authenticator
+from syncs.destinations.http_api.auth import Authenticator, authenticator
 from syncs.destinations.http_api.calling import Called, Caller
 from syncs.destinations.http_api.capabilities import capabilities
 from syncs.destinations.http_api.config import (
@@ -81,12 +81,15 @@ class HttpDestination(WithoutJobs):
         session: Session,
         options: Mapping[str, Any],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        beside: HttpDestination | None = None,
     ) -> None:
+        """``beside``: of the same connection; its log-in is used, so that there is one."""
         self._config = config
         self._object: ObjectConfig = config.objects[object_name]
         self._session = session
-        self._auth = authenticator(config.auth, credentials, session, config.base_url)
-        self._caller = Caller(config, session, self._auth)
+        made = authenticator(config.auth, credentials, session, config.base_url) if beside is None else beside._auth
+        self._auth: Authenticator = made
+        self._caller: Caller = Caller(config, session, made) if beside is None else beside._caller
         self._redactor = session.redactor
         self._classifier = Classifier(config.error_rules)
         self._options, self._now = options, now

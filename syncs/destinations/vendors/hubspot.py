@@ -100,7 +100,7 @@ def _object(name: str, unique: str) -> dict[str, Any]:
             "errors": "errors",
             "id": "context.objectWriteTraceId",
             "key": "context.ids",  # an update of what is not there names ids
-            "code": "errors[].code",
+            "code": ["errors[].code", "category"],
             "message": "message",
             "field": "errors[].context.propertyName[]",
         },

@@ -1,4 +1,5 @@
-"""Destination kind ``salesforce``: sObject Collections for upsert and insert, calls by external id for update and delete.
+"""Destination kind ``salesforce``: sObject Collections for upsert and insert, calls by external id for update and delete, and
+Bulk API 2.0 for large upserts.
 
 Facts: developer.salesforce.com/docs/platform/api-rest/guide/resources-composite-sobjects-collections-upsert.html (200 records,
 results in order, ``allOrNone``), .../dome-upsert.html (``updateOnly``, API 61 and later; the external id must not stand in the
@@ -14,7 +15,8 @@ from urllib.parse import quote
 
 from syncs.connectors import ConfigField, Issue
 from syncs.destinations.base import Field
-from syncs.destinations.vendors.base import DEADLINE, Read, Vendor, listed, pairs
+from syncs.destinations.vendors import salesforce_bulk
+from syncs.destinations.vendors.base import DEADLINE, Read, Vendor, VendorDestination, listed, pairs
 
 OLDEST = 61  # of the API's versions: it brought updateOnly
 _LOGINS = {"oauth2_client_credentials": "Client credentials", "oauth2_refresh": "Refresh token of a user"}
@@ -44,6 +46,14 @@ FIELDS: tuple[ConfigField, ...] = (
     ConfigField("client_id", "Consumer key", "secret", is_required=True, help="Of the connected app."),
     ConfigField("client_secret", "Consumer secret", "secret", help="Of the connected app."),
     ConfigField("refresh_token", "Refresh token", "secret", help="For log-in by refresh token only."),
+    ConfigField(
+        "bulk_above",
+        "Bulk API above so many records",
+        "integer",
+        default=0,
+        help="0: never. Else a batch holds up to 10,000 records, and an upsert of more than this many becomes a job of Bulk "
+        "API 2.0; Salesforce advises it from 2,000.",
+    ),
     ConfigField("api_version", "API version", default="62.0", help=f"{OLDEST}.0 or later."),
     DEADLINE,
 )
@@ -69,16 +79,16 @@ _TYPES = {
     "reference_not_found": ["INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED"],
     "schema_drift": ["INVALID_FIELD", "INVALID_TYPE"],
 }
+_LATER = {"type": "destination_unavailable", "is_permanent": False}
 _RULES: list[dict[str, Any]] = [
     {"code": ["REQUEST_LIMIT_EXCEEDED", "TXN_SECURITY_METERING_ERROR"], "signal": "rate_limited"},
     {"code": ["INVALID_SESSION_ID", "INVALID_AUTH_HEADER", "API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED"], "signal": "auth"},
     {"code": "SERVER_UNAVAILABLE", "signal": "unavailable"},
-    {
-        "code": ["UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT", "STORAGE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED"],
-        "type": "destination_unavailable",
-        "is_permanent": False,
-    },
+    {"code": ["UNABLE_TO_LOCK_ROW", "QUERY_TIMEOUT", "STORAGE_LIMIT_EXCEEDED", "LIMIT_EXCEEDED"], **_LATER},
     *({"code": codes, "type": error_type} for error_type, codes in _TYPES.items()),
+    {"text": r"^(?:UNABLE_TO_LOCK_ROW|QUERY_TIMEOUT|STORAGE_LIMIT_EXCEEDED|LIMIT_EXCEEDED):", **_LATER},
+    {"text": r"^(?:InvalidBatch|ClientInputError)\b", "signal": "config"},  # of a job: its columns, not its rows
+    *salesforce_bulk.rules(_TYPES),
 ]
 _ERROR = {"code": "[].errorCode", "message": "[].message", "field": "[].fields[]"}
 _NAME = re.compile(r"[A-Za-z]\w{0,79}")
@@ -86,6 +96,10 @@ _NAME = re.compile(r"[A-Za-z]\w{0,79}")
 
 def document(config: Mapping[str, Any]) -> dict[str, Any]:
     base = str(config["base_url"]).rstrip("/")
+    named = pairs(config["objects"])
+    objects = {name: _object(name, key) for name, key in named.items()}
+    if config["bulk_above"]:
+        objects |= dict(salesforce_bulk.described(name, key) for name, key in named.items())
     return {
         "base_url": f"{base}/services/data/v{config['api_version']}",
         "auth": {"kind": config["login"], "token_url": f"{base}/services/oauth2/token"},
@@ -97,7 +111,7 @@ def document(config: Mapping[str, Any]) -> dict[str, Any]:
             "max_answer_bytes": 10_000_000,
         },
         "error_rules": _RULES,
-        "objects": {name: _object(name, key) for name, key in pairs(config["objects"]).items()},
+        "objects": objects,
     }
 
 
@@ -121,6 +135,9 @@ def problems(config: Mapping[str, Any]) -> list[Issue]:
             issues.append(Issue("objects", f"“{name}: {key}”: use the API names, which hold letters, digits and _."))
         elif key == "Id":
             issues.append(Issue("objects", f"“{name}: Id”: Salesforce upserts by an external id field, not by record ids."))
+    above = config.get("bulk_above")
+    if not isinstance(above, int) or isinstance(above, bool) or not 0 <= above < salesforce_bulk.MOST_RECORDS:
+        issues.append(Issue("bulk_above", f"Write a whole number from 0 (never) to {salesforce_bulk.MOST_RECORDS - 1:,}."))
     return issues
 
 
@@ -135,9 +152,9 @@ def _object(name: str, key: str) -> dict[str, Any]:
             "kind": "position",
             "results": "",
             "ok": {"path": "success"},
-            "code": "errors[].statusCode",
-            "message": "errors[].message",
-            "field": "errors[].fields[]",
+            "code": ["errors[].statusCode", "errorCode"],  # an error as a whole is a list too: for one record they look alike
+            "message": ["errors[].message", "message"],
+            "field": ["errors[].fields[]", "fields[]"],
         },
         "error": _ERROR,
         "id": "id",
@@ -193,5 +210,13 @@ def discover(read: Read, name: str) -> list[Field]:
     return described(read(f"/sobjects/{quote(name, safe='')}/describe"))
 
 
-VENDOR = Vendor(FIELDS, document, names, problems, discover)
-validate, objects, build = VENDOR.validate, VENDOR.objects, VENDOR.build
+VENDOR = Vendor(FIELDS, document, names, problems, discover, salesforce_bulk.SalesforceDestination)
+validate, objects = VENDOR.validate, VENDOR.objects
+
+
+def build(*, config: Mapping[str, Any], **settings: Any) -> VendorDestination:
+    """As ``Vendor.build``."""
+    destination = VENDOR.build(config=config, **settings)
+    assert isinstance(destination, salesforce_bulk.SalesforceDestination)
+    destination.above = int(config.get("bulk_above") or 0)
+    return destination

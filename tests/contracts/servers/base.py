@@ -53,12 +53,16 @@ class ContractServer:
             return self.unauthorized()
         with self.lock:
             answer = self.answer(request)
-            if self.tamper is not None and request.method != "GET" and answer.body:
+            if self.tamper is not None and self.tells_of_a_write(request) and answer.body:
                 answer.body = json.dumps(self.tamper(json.loads(answer.body))).encode()
         return answer
 
     def is_known(self, request: Request) -> bool:
         return request.headers.get("authorization") == f"Bearer {self.token}"
+
+    def tells_of_a_write(self, request: Request) -> bool:
+        """The answer to this request says what became of records."""
+        return request.method != "GET"
 
     def revoke(self) -> None:
         """From now on the credentials that the destination holds are refused."""

@@ -5,12 +5,11 @@ They follow the documented answers of the APIs that the preset names; no code or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from syncs.destinations import presets
-from syncs.errors import ErrorType
 from tests.contracts.harness import Change, HttpHarness
 from tests.contracts.servers.base import TOKEN, ContractServer, fault_of
 from tests.servers import Answer, Request
@@ -115,6 +114,53 @@ class Index(_Server):
         return Answer.json({"message": "success", **({"errors": errors} if errors else {})}, 201)
 
 
+class Jobs(_Server):
+    """G: the batch becomes a job, which works for one look; its errors stand in two pages, in an order of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: dict[str, dict[str, Any]] = {}
+
+    def tells_of_a_write(self, request: Request) -> bool:
+        return request.path.count("/") == 2
+
+    def answer(self, request: Request) -> Answer:
+        _, _, *parts = request.path.split("/")
+        if request.method == "GET" and parts:
+            job = self.jobs[parts[0]]
+            return self._errors(request, job) if parts[1:] else self._look(job)
+        return super().answer(request)
+
+    def write(self, request: Request) -> Answer:
+        job: dict[str, Any] = {"id": f"job-{len(self.jobs)}", "status": "queued"}
+        self.jobs[job["id"]] = {**job, "rows": request.json()["rows"]}
+        return Answer.json(job, 202)
+
+    def _look(self, job: dict[str, Any]) -> Answer:
+        if job["status"] == "processing":
+            self._work(job)
+        elif job["status"] == "queued":
+            job["status"] = "processing"
+        return Answer.json({name: value for name, value in job.items() if name not in ("rows", "errors")})
+
+    def _work(self, job: dict[str, Any]) -> None:
+        errors = []
+        for row in job["rows"]:
+            if fault := fault_of(row):
+                told = {"code": fault.kind.upper(), "message": fault.message, "field": fault.field}
+                errors.append({"external_id": row["external_id"], **told})
+            else:
+                self.keep(row["external_id"], row)
+        job["errors"] = errors[::-1]
+        job |= {"status": "complete", "failed_count": len(errors), "completed_count": len(job["rows"]) - len(errors)}
+
+    def _errors(self, request: Request, job: dict[str, Any]) -> Answer:
+        assert job["errors"], "nothing is read where nothing failed"
+        if "page" in request.query:
+            return Answer.json({"data": job["errors"][1:]})
+        return Answer.json({"data": job["errors"][:1], "next": f"{request.path}?page=2"})
+
+
 class OnePerCall(_Server):
     """H: the call says it."""
 
@@ -141,6 +187,7 @@ _SERVERS: dict[str, tuple[type[ContractServer], Change | None]] = {
     "D": (Correlation, _without_last("results")),
     "E": (KeyLists, lambda data: {**data, "successCount": data["successCount"] - 1}),
     "F": (Index, None),
+    "G": (Jobs, lambda data: {**data, "completed_count": data["completed_count"] - 1} if "completed_count" in data else data),
     "H": (OnePerCall, lambda data: {}),
 }
 
@@ -149,16 +196,20 @@ def _hurried(config: dict[str, Any], seconds: float) -> dict[str, Any]:
     return {**config, "limits": {**config["limits"], "deadline_seconds": seconds}}
 
 
-def harness_of(preset: presets.Preset, faults: Mapping[str | None, ErrorType] | None = None) -> HttpHarness:
-    """The preset as it is shipped, with another address."""
+def harness_of(preset: presets.Preset) -> HttpHarness:
+    """The preset as it is shipped, with another address; a job is asked after without waiting."""
+    name = next(iter(preset.config["objects"]))
+    given: dict[str, Any] = copy.deepcopy(dict(preset.config))
+    if job := given["objects"][name]["operations"]["upsert"].get("job"):
+        job["poll"]["every_seconds"] = 0.01
     server, drop = _SERVERS[preset.answer_class]
     return HttpHarness(
         id=f"http-{preset.name}",
         kind="http",
         server=server,
-        config=lambda url: {**preset.config, "base_url": url},
+        config=lambda url: {**given, "base_url": url},
         secrets={"api_key" if preset.answer_class == "E" else "token": TOKEN},
-        object_name=next(iter(preset.config["objects"])),
+        object_name=name,
         drop=drop,
         hurried=_hurried,
     )

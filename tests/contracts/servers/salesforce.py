@@ -9,7 +9,7 @@ from tests.contracts.harness import HttpHarness
 from tests.contracts.servers.base import ContractServer, Fault, fault_of
 from tests.servers import Answer, Request
 
-_CODES = {"invalid": "INVALID_EMAIL_ADDRESS", "duplicate": "DUPLICATE_VALUE", "required": "REQUIRED_FIELD_MISSING"}
+CODES = {"invalid": "INVALID_EMAIL_ADDRESS", "duplicate": "DUPLICATE_VALUE", "required": "REQUIRED_FIELD_MISSING"}
 KEY = "External_Id__c"
 CLIENT = {"client_id": "consumer-key-0815", "client_secret": "consumer-secret-0815"}
 
@@ -84,7 +84,7 @@ class Salesforce(ContractServer):
             if keys.count(record[KEY]) > 1:
                 fault = Fault("duplicate", f"Duplicate external id specified: {record[KEY]}", KEY)
             if fault:
-                errors = [{"statusCode": _CODES[fault.kind], "message": fault.message, "fields": [fault.field]}]
+                errors = [{"statusCode": CODES[fault.kind], "message": fault.message, "fields": [fault.field]}]
                 results.append({"success": False, "errors": errors})
             else:
                 is_new = self.keep(record[KEY], record)
