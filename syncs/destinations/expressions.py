@@ -47,18 +47,27 @@ def compiled(text: str) -> Expression:
         raise ExpressionError(f"It has {len(text):,} characters; at most {MAX_LENGTH} fit. Write .* for what differs.")
     if "\0" in text or not _is_encodable(text):
         raise ExpressionError("It holds a character that no message can hold (NUL, or half of a pair). Take it out.")
-    try:
-        found = re2.compile(text, _options())
-    except re2.error as error:
-        raise ExpressionError(_said(error, text)) from None
-    if found.programsize > MAX_PROGRAM:
-        raise ExpressionError(_too_big(text))
+    found = bounded(text)
     if found.search("") is not None:
         raise ExpressionError(
             "It fits an empty message, and so every message. Write some of the words that the messages have in common; "
             "leave it empty where status or code say enough."
         )
     return Expression(found)
+
+
+def bounded(text: str, *, captures: bool = False) -> Any:
+    """The expression as RE2 compiles it, refused where its program is too big. ``captures``: its groups are wanted, and ``.``
+    is no line break, as in Python. Raises ``ExpressionError``."""
+    options = _options()
+    options.never_capture, options.dot_nl = not captures, not captures
+    try:
+        found = re2.compile(text, options)
+    except re2.error as error:
+        raise ExpressionError(_said(error, text)) from None
+    if found.programsize > MAX_PROGRAM:
+        raise ExpressionError(_too_big(text))
+    return found
 
 
 def problem(text: str) -> str:
@@ -78,8 +87,6 @@ def literal(text: str) -> str:
 def _options() -> Any:
     options = re2.Options()
     options.case_sensitive = False
-    options.dot_nl = True
-    options.never_capture = True
     options.log_errors = False
     options.max_mem = _MEMORY
     return options

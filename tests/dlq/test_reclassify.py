@@ -379,7 +379,7 @@ def test_all_counts_agree_after_any_sequence_of_acts(sync: Sync, monkeypatch: py
     for _step in range(20):
         act(sync, random_, keys)
         assert_all_agree(sync)
-    assert Reclassification.objects.filter(changed_count__gt=0).count() > 1
+    assert Reclassification.objects.filter(changed_count__gt=0).exists()
 
 
 def act(sync: Sync, random_: random.Random, keys: list[str]) -> None:

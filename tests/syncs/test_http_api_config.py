@@ -4,13 +4,14 @@ import copy
 import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from syncs.destinations.http_api import FIELDS, build, objects, validate
 from syncs.destinations.http_api import config as config_module
-from syncs.destinations.http_api.patterns import pattern_issue
+from syncs.destinations.http_api.patterns import pattern_issue, search
 from syncs.errors import ConfigError
 from syncs.records import Operation
 from tests.contracts.http_emulators import CLASSES
@@ -82,7 +83,7 @@ def test_settings_of_every_class_have_no_issue(name):
         ("error_rules", [{"type": "validation"}], "error_rules[0]", "condition"),
         ("error_rules", [{"status": 400}], "error_rules[0]", "effect"),
         ("error_rules", [{"status": 400, "type": "duplicate"}], "error_rules[0].type", "“duplicate_key”"),
-        ("error_rules", [{"text": "(a+)+$", "type": "validation"}], "error_rules[0].text", "Repeats"),
+        ("error_rules", [{"text": "a(?=b)", "type": "validation"}], "error_rules[0].text", "Look-around"),
         ("error_rules", [{"text": "(", "type": "validation"}], "error_rules[0].text", "not a valid"),
         ("error_rules", [{"status": ["x"], "type": "validation"}], "error_rules[0].status[0]", "whole number"),
         ("defaults", {"pth": "x"}, "defaults.pth", "“path”"),
@@ -231,9 +232,16 @@ def test_build_refuses_what_cannot_work_with_one_sentence():
         build(config=changed("base_url", ...), credentials=MemoryCredentials(SECRETS), object_name="contacts", options={})
 
 
-@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(ab|cd)*e", r"(a?)*", r".*.*.*.*x", "(", "x" * 400, r"(?:\d+,)+"])
-def test_pattern_that_could_run_for_hours_is_refused(pattern):
+@pytest.mark.parametrize("pattern", ["(", "x" * 400, r"a(?=b)", r"(a)\1", ".{0,900}x"])
+def test_pattern_that_cannot_be_used_is_refused(pattern):
     assert pattern_issue(pattern)
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(ab|a|b)*e", "a?" * 60 + "a" * 60, r".*a.*a.*a.*x", r"(?:\w+\s?)+!"])
+def test_pattern_that_would_run_for_hours_elsewhere_is_over_at_once(pattern):
+    started = time.thread_time()
+    search(pattern, "a" * 100_000)
+    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
