@@ -62,8 +62,7 @@ def _note(sync: Sync, snapshot: SchemaSnapshot, touched: list[Touch], *, by: Use
         every = schema_store.changes_since(snapshot.connection_id, snapshot.object_name, since)
         reason = schema_drift.sentence(_touches(sync, every, snapshot))
         mine.filter(drift_since=since).update(drift_reason=reason, **anew)
-    fields = sorted({touch.change.field for touch in touched})
-    detail = {"object": snapshot.object_name, "schema": snapshot.number, "reason": reason, "fields": fields[:50]}
+    detail = {"object": snapshot.object_name, "schema": snapshot.number, "reason": reason}
     audit.record(DRIFTED, sync, by=by, door=door, detail=detail)
     _tell(sync.pk)
 

@@ -33,14 +33,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``since``: the drift, or else the newest change; ``others``: misfits that no recent change explains. ``snapshot`` None:
-    the fields of the object are not known. ``acknowledged``: since the last break. ``is_held``: reprocess waits."""
+    """``since``: the drift, or else the newest change; ``broken`` and ``possible``: misfits that no recent change explains, for
+    certain or depending on the values. ``snapshot`` None: the fields of the object are not known. ``acknowledged``: since the
+    last break. ``is_held``: reprocess waits."""
 
     snapshot: SchemaSnapshot | None
     since: datetime | None
     lines: list[Line]
     more_count: int
-    others: list[Misfit]
+    broken: list[Misfit]
+    possible: list[Misfit]
     acknowledged: AuditEvent | None
     is_held: bool
     is_fitting: bool
@@ -52,7 +54,7 @@ def report(sync: Sync) -> Report:
     snapshot = schema_store.current(sync.destination, sync.destination_object)
     watch = schema_watch.watch_of(sync.destination, sync.destination_object)
     if snapshot is None:
-        return Report(None, sync.drift_since, [], 0, [], None, False, True, watch)
+        return Report(None, sync.drift_since, [], 0, [], [], None, False, True, watch)
     since = sync.drift_since or snapshot.taken_at
     changes = list(schema_store.changes_since(sync.destination_id, sync.destination_object, since)[: CHANGES_SHOWN + 1])
     mapping = drift.lines_of(sync)
@@ -69,7 +71,8 @@ def report(sync: Sync) -> Report:
         since=since,
         lines=sorted(lines, key=lambda line: (not line.is_touching, not line.change.is_breaking)),
         more_count=max(0, len(changes) - CHANGES_SHOWN),
-        others=[misfit for misfit in found if misfit not in explained],
+        broken=[misfit for misfit in found if misfit not in explained and misfit.is_certain],
+        possible=[misfit for misfit in found if misfit not in explained and not misfit.is_certain],
         acknowledged=drift.acknowledged(sync) if sync.drift_since else None,
         is_held=drift.is_held(sync),
         is_fitting=not any(touch.is_certain for touch in touched.values()),

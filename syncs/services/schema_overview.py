@@ -11,7 +11,7 @@ from django.db.models import Max, Q
 from syncs.destinations.base import Field
 from syncs.engine.schema_fit import Misfit
 from syncs.errors import RedriveError
-from syncs.models import Connection, FieldMapping, SchemaChange, SchemaSnapshot, Sync
+from syncs.models import Connection, SchemaChange, SchemaSnapshot, Sync
 from syncs.models.schema import SchemaWatch
 from syncs.services import access, connections, drift, schema_store, schema_watch, schemas
 
@@ -74,11 +74,10 @@ def _named(connection: Connection) -> tuple[list[str], str]:
 
 @dataclass(frozen=True, slots=True)
 class UsedBy:
-    """A sync that writes to the object, with what of its mapping does not fit the newest version."""
+    """A sync that writes to the object, with what of its mapping the newest version breaks for certain."""
 
     sync: Sync
-    misfits: list[Misfit]
-    mapping: list[FieldMapping]
+    broken: list[Misfit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +129,6 @@ def _used_by(connection: Connection, name: str, user: User, newest: SchemaSnapsh
     chosen = Sync.objects.active().filter(destination=connection, destination_object=name).order_by("name")
     found = []
     for sync in access.scoped(chosen, user, by="pk").prefetch_related("mappings")[:OBJECTS_SHOWN]:
-        mapping = drift.lines_of(sync)
-        found.append(UsedBy(sync, schemas.misfits(sync, mapping, newest) if newest else [], mapping))
+        misfits = schemas.misfits(sync, drift.lines_of(sync), newest) if newest else []
+        found.append(UsedBy(sync, [misfit for misfit in misfits if misfit.is_certain]))
     return found

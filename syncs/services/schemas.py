@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ __all__ = [
 
 CHANGED, TYPED = "schema_changed", "schema_typed"
 NO_DISCOVERY = "no_discovery"
-_TOLD_MAX = 50  # changes named in an event
+_TOLD_MAX = 20  # changes named in an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +147,15 @@ def _record(
     is_typed = snapshot.origin == SchemaOrigin.TYPED
     if not changes and not is_typed:
         return  # the first reading is no change
-    detail: Mapping[str, Any] = {
+    told = [f"{change.field}: {change.get_kind_display()}" for change in changes[:_TOLD_MAX]]
+    more = [f"and {len(changes) - _TOLD_MAX} more"] if len(changes) > _TOLD_MAX else []
+    detail = {
         "object": snapshot.object_name,
         "schema": snapshot.number,
+        "message": f"{snapshot.object_name}, version {snapshot.number}. " + "; ".join([*told, *more]),
         "change_count": len(changes),
         "breaking_count": sum(change.is_breaking for change in changes),
-        "changes": [[change.kind, change.field, change.is_breaking] for change in changes[:_TOLD_MAX]],
-        "syncs": [sync.pk for sync in concerned][:_TOLD_MAX],
+        "sync_count": len(concerned),
     }
     audit.record(TYPED if is_typed else CHANGED, connection, by=by, door=door, detail=detail)
 

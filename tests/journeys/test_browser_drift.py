@@ -123,7 +123,7 @@ def test_a_new_required_field_is_noticed_explained_mapped_and_the_backlog_cleare
     assert page.locator("h1 .badge-degraded").count() == 1
 
     # The drift page: what changed, what it breaks, which dead letters it explains.
-    page.click("text=What changed, and what to do")
+    page.click("text=look at what changed")
     row = page.locator(".rd-changes tr", has_text="tier")
     assert "New required field" in row.inner_text()
     assert "Add a line for it" in row.inner_text()
