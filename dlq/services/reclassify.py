@@ -39,9 +39,7 @@ def request(place: Place, *, by: User | None, door: Door, reason: str = "") -> R
     reason = moves.checked_reason(reason, is_required=False)
     found = ruled_entries.reach(place, user=by)
     if not found.syncs:
-        raise ActRefusedError(
-            f"No sync that you may see delivers to {place.name}: there is no dead letter to apply rules to."
-        )
+        raise ActRefusedError(f"No sync that you may see delivers to {place.name}: there is no dead letter to apply rules to.")
     now = timezone.now()
     try:
         with transaction.atomic():
@@ -56,7 +54,7 @@ def request(place: Place, *, by: User | None, door: Door, reason: str = "") -> R
                 door=door,
                 reason=reason,
             )
-            _audit(job, "reapplying", {"syncs": len(found.syncs), "reason": reason})
+            _audit(job, "applying rules", {"syncs": len(found.syncs), "reason": reason})
     except IntegrityError:
         raise ActRefusedError(
             f"The rules for {place.name} are being applied already. Wait for that to end; it reads the rules as they are now."
@@ -86,7 +84,7 @@ def cancel(job: Reclassification, *, by: User | None) -> bool:
         if not mine.update(is_over=True, is_cancelled=True, finished_at=timezone.now()):
             return False
         reclassify_slice.tell_groups(Reclassification.objects.get(pk=job.pk))
-        _audit(Reclassification.objects.get(pk=job.pk), "reapply stopped", by=by)
+        _audit(Reclassification.objects.get(pk=job.pk), "applying rules stopped", by=by)
     return True
 
 
@@ -145,7 +143,7 @@ def _slice(job_id: int) -> bool:
     _save(job, is_over=True, finished_at=timezone.now())
     job = Reclassification.objects.get(pk=job.pk)
     reclassify_slice.tell_groups(job)
-    _audit(job, "reapplied")
+    _audit(job, "rules applied")
     return False
 
 

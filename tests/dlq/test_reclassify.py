@@ -190,7 +190,10 @@ def test_entries_move_with_their_type_to_the_group_of_their_error(sync: Sync, ru
     assert (new.pk, {"other": old.pk, "count": 3, "is_arrival": True}) in list(told)
     assert (old.pk, {"other": new.pk, "count": 3, "is_arrival": False}) in list(told)
     acts = AuditEvent.objects.filter(target_type="connection", target_id=sync.destination_id).order_by("pk")
-    assert [(act.act, act.actor, act.detail["changed"]) for act in acts] == [("reapplying", kim, 0), ("reapplied", kim, 5)]
+    assert [(act.act, act.actor, act.detail["changed"]) for act in acts] == [
+        ("applying rules", kim, 0),
+        ("rules applied", kim, 5),
+    ]
     assert_all_agree(sync)
 
 
@@ -241,7 +244,7 @@ def test_other_connections_and_what_an_earlier_destination_refused_stay(sync: Sy
     job = reclassify.request(Place(kind="http"), by=None, door=Door.ADMIN)
     assert reclassify.start(job)
     assert set(changed.all()) == {"now", "other"}
-    assert AuditEvent.objects.filter(target_type="reclassification", act="reapplied").count() == 1
+    assert AuditEvent.objects.filter(target_type="reclassification", act="rules applied").count() == 1
 
 
 def test_a_group_rule_still_decides_where_the_entries_stand(sync: Sync, run: Run) -> None:
