@@ -161,3 +161,15 @@ def test_field_list_that_cannot_be_had_is_a_sentence(answer, kind, says):
 )
 def test_bad_setting_is_named(config, field):
     assert field in [issue.field for issue in validate(config, {"token": "t"})]
+
+
+def test_login_by_a_person_asks_hubspot_for_the_scopes():
+    settings = {"login": "oauth2_authorization_code", "scope": "crm.objects.contacts.write"}
+    with opened(HARNESS, settings=settings, secrets={"client_id": "app-4711", "client_secret": "s"}) as world:
+        login = world.destination.login
+        address = login.address(state="s", challenge="c", redirect_uri="https://redrive.test/back")
+    assert address.startswith("https://app.hubspot.com/oauth/authorize?")
+    assert "client_id=app-4711" in address
+    assert "scope=crm.objects.contacts.write" in address
+    assert [issue.field for issue in validate(settings, {})] == ["client_id"]
+    assert [issue.field for issue in validate({}, {})] == ["token"]

@@ -157,3 +157,9 @@ def test_bad_setting_is_named(changes, field):
     issues = validate(settings("https://acme.my.salesforce.com", **changes), CLIENT)
     assert field in [issue.field for issue in issues]
     assert validate(settings("https://acme.my.salesforce.com"), CLIENT) == []
+
+
+def test_login_by_a_person_goes_to_the_my_domain_address():
+    with opened(HARNESS, settings={"login": "oauth2_authorization_code"}, token_path="") as world:
+        address = world.destination.login.address(state="s", challenge="c", redirect_uri="https://redrive.test/back")
+        assert address.startswith(f"{world.server.url}/services/oauth2/authorize?")

@@ -1,6 +1,7 @@
 """Destination kind ``hubspot``: CRM objects by their batch endpoints of API v3.
 
 Facts: developers.hubspot.com/docs/api-reference/legacy/crm/objects/objects (batch upsert, update, create; 100 inputs a call),
+.../working-with-oauth,
 .../error-handling (207, 423, 429 ``errorType``), .../crm/properties (``hasUniqueValue``, ``modificationMetadata``). An error of
 one input names it by the ``objectWriteTraceId`` it was sent with; results need not carry it, so they are counted.
 """
@@ -24,10 +25,26 @@ FIELDS: tuple[ConfigField, ...] = (
         help="For example contacts: email, companies: domain_key, 2-4711: order_number. Rows are found by that property; it "
         "must be marked unique in HubSpot (contacts: email is).",
     ),
-    ConfigField("token", "Private app token", "secret", is_required=True, help="Begins with pat-."),
+    ConfigField(
+        "login",
+        "Log-in",
+        "choice",
+        default="bearer",
+        choices=(("bearer", "Token of a private app"), ("oauth2_authorization_code", "A person logs in at HubSpot")),
+    ),
+    ConfigField(
+        "scope",
+        "Scopes",
+        default="crm.objects.contacts.read crm.objects.contacts.write crm.schemas.contacts.read",
+        help="Asked for when a person logs in; those of the app in HubSpot.",
+    ),
+    ConfigField("token", "Private app token", "secret", help="Begins with pat-."),
+    ConfigField("client_id", "Client id", "secret", help="Of the app, for log-in by a person."),
+    ConfigField("client_secret", "Client secret", "secret", help="Of the app, for log-in by a person."),
     ConfigField("base_url", "Base URL", default="https://api.hubapi.com", help="Change it for a test server only."),
     DEADLINE,
 )
+_AUTHORIZE = "https://app.hubspot.com/oauth/authorize"
 _PROPERTY_ERRORS = {
     "PROPERTY_DOESNT_EXIST": "schema_drift",
     "READ_ONLY_VALUE": "field_permission",
@@ -48,9 +65,11 @@ _ERROR = {"code": "category", "message": "message", "field": "errors[].context.p
 
 
 def document(config: Mapping[str, Any]) -> dict[str, Any]:
+    base = str(config["base_url"]).rstrip("/")
+    login = {"authorize_url": _AUTHORIZE, "token_url": f"{base}/oauth/v1/token", "scope": config["scope"]}
     return {
-        "base_url": config["base_url"],
-        "auth": {"kind": "bearer"},
+        "base_url": base,
+        "auth": {"kind": config["login"], **({} if config["login"] == "bearer" else login)},
         "check": {"path": "/account-info/v3/details"},
         "limits": {
             "max_records": 100,

@@ -19,7 +19,11 @@ from syncs.destinations.vendors import salesforce_bulk
 from syncs.destinations.vendors.base import DEADLINE, Read, Vendor, VendorDestination, listed, pairs
 
 OLDEST = 61  # of the API's versions: it brought updateOnly
-_LOGINS = {"oauth2_client_credentials": "Client credentials", "oauth2_refresh": "Refresh token of a user"}
+_LOGINS = {
+    "oauth2_client_credentials": "Client credentials",
+    "oauth2_authorization_code": "A person logs in at Salesforce",
+    "oauth2_refresh": "Refresh token of a user",
+}
 
 FIELDS: tuple[ConfigField, ...] = (
     ConfigField(
@@ -41,7 +45,7 @@ FIELDS: tuple[ConfigField, ...] = (
         "choice",
         default="oauth2_client_credentials",
         choices=tuple(_LOGINS.items()),
-        help="As the connected app allows. Both need the app's consumer key and secret.",
+        help="As the connected app allows; with the app's consumer key and secret.",
     ),
     ConfigField("client_id", "Consumer key", "secret", is_required=True, help="Of the connected app."),
     ConfigField("client_secret", "Consumer secret", "secret", help="Of the connected app."),
@@ -102,7 +106,11 @@ def document(config: Mapping[str, Any]) -> dict[str, Any]:
         objects |= dict(salesforce_bulk.described(name, key) for name, key in named.items())
     return {
         "base_url": f"{base}/services/data/v{config['api_version']}",
-        "auth": {"kind": config["login"], "token_url": f"{base}/services/oauth2/token"},
+        "auth": {
+            "kind": config["login"],
+            "token_url": f"{base}/services/oauth2/token",
+            "authorize_url": f"{base}/services/oauth2/authorize",
+        },
         "check": {"path": "/"},
         "limits": {
             "max_records": 200,

@@ -96,7 +96,11 @@ class SalesforceDestination(VendorDestination):
         if self._bulk is not None:
             large = self._bulk.capabilities
             self.capabilities = replace(
-                self.capabilities, max_records=large.max_records, max_bytes=large.max_bytes, has_jobs=True
+                self.capabilities,
+                max_records=large.max_records,
+                max_bytes=large.max_bytes,
+                has_jobs=True,
+                max_open_jobs=large.max_open_jobs,
             )
 
     def write(self, batch: Batch) -> BatchResult:
