@@ -119,7 +119,8 @@ class ErrorRuleAdmin(ConsoleAdmin):
             "preview_url": links.page("admin:dlq_reclassification_preview"),
             "list_url": list_url(where),
         }
-        return self._page(request, "form.html", context, title=f"Error rule {rule.pk}" if rule else "New error rule", status=status)
+        title = f"Error rule {rule.pk}" if rule else "New error rule"
+        return self._page(request, "form.html", context, title=title, status=status)
 
     def _page(
         self, request: HttpRequest, template: str, context: dict[str, Any], *, title: str, status: int = 200

@@ -46,7 +46,9 @@ def created(connection: Connection, *, by: User, door: str = "admin") -> None:
     audit.record("created", connection, by=by, door=door, detail=detail)
 
 
-def changed(connection: Connection, before: Mapping[str, Any], secrets: Secrets, *, by: User | None, door: str = "admin") -> None:
+def changed(
+    connection: Connection, before: Mapping[str, Any], secrets: Secrets, *, by: User | None, door: str = "admin"
+) -> None:
     """``before``: ``settings_of`` the connection as it was. Says nothing where nothing changed."""
     found = audit.differences(before, settings_of(connection))
     if found:
