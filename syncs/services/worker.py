@@ -39,8 +39,8 @@ def tick() -> Tick:
     started = schedules.start_due()
     reaped = runs.reap()
     done = Tick(started=len(started), reaped=len(reaped), rung=runs.ring_lost())
-    schema_watch.ring_due()
     ticked.send_robust(sender=Tick)
+    schema_watch.ring_due()  # last: nobody waits for it
     return done
 
 
