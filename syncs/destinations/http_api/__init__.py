@@ -47,7 +47,8 @@ def validate(config: Mapping[str, Any], secrets: Mapping[str, Any]) -> list[Issu
     loaded, issues = load(config)
     if loaded is None:
         return issues
-    missing = [name for name in SECRETS[loaded.auth.kind] if not secrets.get(name)]
+    needed = [name for name in SECRETS[loaded.auth.kind] if name != "client_id" or loaded.auth.token_call.has_client]
+    missing = [name for name in needed if not secrets.get(name)]
     return [Issue(name, f"Is required for auth {loaded.auth.kind}.") for name in missing]
 
 

@@ -61,6 +61,19 @@ class ClientStyle(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCall:
+    """A token endpoint with ways of its own. The defaults are RFC 6749's."""
+
+    is_json: bool = False  # asked with a JSON object instead of a form
+    has_client: bool = True  # client id and secret go along
+    answer_at: str = ""  # path in the answer of what holds the tokens
+    lifetime: str = "expires_in"  # path in that: how long the access token lives
+    is_milliseconds: bool = False  # that time
+    error: str = "error"  # path in a refusal: its code
+    ended: tuple[str, ...] = ("invalid_grant",)  # codes that say the login is over
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     kind: AuthKind = AuthKind.NONE
     place: Place = Place.HEADER  # api_key; path: the key is the end of every address (webhooks)
@@ -73,6 +86,7 @@ class Auth:
     scope: str = ""
     parameters: dict[str, str] = field(default_factory=dict)  # oauth2: more form fields, such as audience
     client_style: ClientStyle = ClientStyle.BODY
+    token_call: TokenCall = field(default_factory=TokenCall)  # oauth2
     authorize_url: str = ""  # oauth2_authorization_code: where a person logs in
     authorize_parameters: dict[str, str] = field(default_factory=dict)  # more of its query, such as access_type
 

@@ -172,6 +172,9 @@ def _check_top(top: _Top, issues: list[Issue]) -> None:
 def _check_auth(auth: Auth, issues: list[Issue]) -> None:
     if auth.kind in (AuthKind.CLIENT_CREDENTIALS, AuthKind.REFRESH_TOKEN, AuthKind.AUTHORIZATION_CODE):
         _check_url(auth.token_url, "auth.token_url", issues)
+        call = auth.token_call
+        named = {"answer_at": call.answer_at, "lifetime": call.lifetime, "error": call.error}
+        _check_paths({f"auth.token_call.{name}": path for name, path in named.items()}, issues)
     if auth.kind is AuthKind.AUTHORIZATION_CODE:
         _check_url(auth.authorize_url, "auth.authorize_url", issues)
         ours = sorted(_OURS & auth.authorize_parameters.keys())

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from syncs.destinations.base import ENDS_AT, LockedCredentials
 from syncs.destinations.http_api import paths
 from syncs.destinations.http_api.config import Auth, ClientStyle
+from syncs.destinations.http_api.encoding import encode
 from syncs.destinations.http_api.proofs import EARLY_SECONDS, Proof, Renewable, ask, basic_of, json_of, secret_of
 from syncs.errors import CredentialsError, LoginNeededError
 from syncs.http import Session
@@ -69,9 +70,9 @@ class RefreshToken(Renewable):
         try:
             return token_call(self._session, self._auth, locked.secrets, fields, scope=self._scope)
         except CredentialsError as error:
-            if error.code != "invalid_grant":  # what else it may say is about the client, not about the login
+            if error.code not in self._auth.token_call.ended:  # what else it may say is about the client, not about the login
                 raise
-            raise self._lost(locked, "The destination has ended the login (invalid_grant).", code=error.code) from None
+            raise self._lost(locked, f"The destination has ended the login ({error.code}).", code=error.code) from None
 
     @property
     def _scope(self) -> str:
@@ -181,25 +182,33 @@ def token_call(
     form, headers = {**fields, **auth.parameters}, {}
     if scope:
         form["scope"] = scope
-    client_id, client_secret = secret_of(secrets, "client_id"), str(secrets.get("client_secret") or "")
-    if auth.client_style is ClientStyle.BASIC:
+    way = auth.token_call
+    client_id = secret_of(secrets, "client_id") if way.has_client else ""
+    client_secret = str(secrets.get("client_secret") or "") if way.has_client else ""
+    if way.has_client and auth.client_style is ClientStyle.BASIC:
         value = basic_of(quote(client_id, safe=""), quote(client_secret, safe=""))
         session.redactor.add(value)
         headers["Authorization"] = f"Basic {value}"
-    else:
+    elif way.has_client:
         form["client_id"] = client_id
         if client_secret:
             form["client_secret"] = client_secret
     session.redactor.add(*(str(value) for value in (client_secret, form.get("refresh_token", "")) if value))
     started = time()
-    data = json_of(ask(session, "token", "POST", auth.token_url, form, headers))
+    if way.is_json:
+        headers["Content-Type"] = "application/json"
+    sent = encode(form) if way.is_json else form
+    data = paths.first(json_of(ask(session, "token", "POST", auth.token_url, sent, headers, error_at=way.error)), way.answer_at)
     token, refresh_token = paths.text(data, "access_token"), paths.text(data, "refresh_token")
     if not token:
         raise CredentialsError("The token endpoint's answer holds no access_token.", field="auth.token_url")
     session.redactor.add(token, *((refresh_token,) if refresh_token else ()))
     lifetimes = (_seconds(data, name) for name in _REFRESH_LIFETIMES)
     refresh_lifetime = next((seconds for seconds in lifetimes if seconds), None)  # 0: for good
-    return Granted(token, refresh_token, started, _seconds(data, "expires_in"), refresh_lifetime, paths.text(data, "scope"))
+    lifetime = _seconds(data, way.lifetime)
+    if lifetime is not None and way.is_milliseconds:
+        lifetime /= 1000
+    return Granted(token, refresh_token, started, lifetime, refresh_lifetime, paths.text(data, "scope"))
 
 
 def _seconds(data: Any, name: str) -> float | None:

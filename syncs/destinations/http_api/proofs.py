@@ -93,7 +93,14 @@ class Renewable:
 
 
 def ask(
-    session: Session, what: str, method: str, url: str, data: bytes | dict[str, str], headers: Mapping[str, str]
+    session: Session,
+    what: str,
+    method: str,
+    url: str,
+    data: bytes | dict[str, str],
+    headers: Mapping[str, str],
+    *,
+    error_at: str = "error",
 ) -> requests.Response:
     """The answer of a login or token call, if it is a yes. No body is quoted: it may hold what was sent."""
     try:
@@ -106,7 +113,7 @@ def ask(
         wait = parse_retry_after(answer.headers.get("Retry-After"), now=datetime.now().astimezone())
         raise TransientError(f"The {what} endpoint answered {status}.", retry_after=wait)
     if not 200 <= status < 300:
-        code = paths.text(json_of(answer), "error")[:60]
+        code = paths.text(json_of(answer), error_at)[:60]
         reason = f" ({code})" if code.replace("_", "").isalnum() else ""
         raise CredentialsError(
             f"The {what} endpoint refused the connection's credentials with {status}{reason}. "
