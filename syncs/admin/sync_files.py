@@ -85,4 +85,5 @@ def _shown(plan: Plan) -> dict[str, Any]:
         shown = item.changes[:left]
         left -= len(shown)
         items.append({"item": item, "changes": shown, "more": len(item.changes) - len(shown)})
-    return {"items": items}
+    creates_syncs = any(item.action == Action.CREATE for item in plan.of("sync"))
+    return {"items": items, "creates_syncs": creates_syncs}

@@ -280,6 +280,14 @@ def test_rotated_token_is_not_put_back():
     assert Connection.objects.get(name="CRM").secrets["refresh_token"] == "third"
 
 
+def test_stored_secret_stays_where_its_variable_is_not_set(world: Sync):
+    text = exported()
+    assert applied(text).is_empty
+    assert Connection.objects.get(name=HOSTILE).secrets == {"token": "s3cret-token"}
+    plan, *_ = planned(re.sub(r"REDRIVE_SECRET_\w+", "REDRIVE_SECRET_OTHER", text))
+    assert "The environment has no variable REDRIVE_SECRET_OTHER." in str(plan.problems[0])
+
+
 def test_secret_that_the_file_does_not_name_stays_and_null_takes_it_away():
     applied(BEARER, values={"CRM_TOKEN": "one"})
     assert applied(BEARER.replace("secrets:\n  token: ${env:CRM_TOKEN}\n", "")).is_empty

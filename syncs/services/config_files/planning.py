@@ -157,6 +157,8 @@ def _match_connection(item: Item, environment: Environment) -> list[Problem]:
     content, found = item.content, item.found
     existing = item.existing if isinstance(item.existing, Connection) else None
     item.before, stored, current = None, {}, {}
+    if not (content["role"] and content["kind"]):
+        return []  # said already
     if existing is not None:
         if fixed := [name for name in ("role", "kind") if getattr(existing, name) != content[name]]:
             was = getattr(existing, fixed[0])
@@ -168,8 +170,6 @@ def _match_connection(item: Item, environment: Environment) -> list[Problem]:
             return [found.problem((CONNECTION,), error.message)]
         stored = dict(existing.secrets or {})
         item.before = documents.connection_content(existing, current)
-    if not (content["role"] and content["kind"]):
-        return []  # said already
     try:
         known = references.secret_names(content["role"], content["kind"])
     except (ConfigError, ImportError, ValueError) as error:

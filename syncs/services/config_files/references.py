@@ -115,7 +115,7 @@ def _take(
     made: Resolved, applied: dict[str, Any], found: Document, name: str, reference: Any, current: str, environment: Environment
 ) -> None:
     before = applied.get(name) if made.secrets.get(name) else None
-    value = _value(reference, before, environment)
+    value = _value(reference, before, environment, is_stored=reference == current)
     if isinstance(value, Refused):
         made.problems.append(found.problem(("secrets", name), value.message))
         return
@@ -137,8 +137,11 @@ class Refused:
     message: str
 
 
-def _value(reference: Any, before: Mapping[str, Any] | None, environment: Environment) -> str | Refused | None:
-    """None: it stays as it is, unread, since this very reference was applied before and may not be read here."""
+def _value(
+    reference: Any, before: Mapping[str, Any] | None, environment: Environment, *, is_stored: bool
+) -> str | Refused | None:
+    """None: it stays as it is. ``is_stored``: an export would write this very reference, so where nothing else is known, the
+    stored secret is the one that is meant."""
     match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
     if match is None:  # never quoted: somebody may have written the secret itself
         return Refused("A secret is named, never written. Write ${env:NAME}, and set NAME in the environment.")
@@ -151,6 +154,8 @@ def _value(reference: Any, before: Mapping[str, Any] | None, environment: Enviro
         way_out = f"Rename {name}, or use manage.py sync_apply."
         return Refused(f"Files from the console may only name variables that begin with {PREFIX}. {way_out}")
     value = environment.values.get(name, "")
+    if not value and is_stored:
+        return None
     if not value:
         return Refused(f"The environment has no variable {name}. Set it where this file is applied.")
     return value
