@@ -10,7 +10,7 @@ from django.core.management import call_command
 
 from retl_project.demo import journey, processes, setup, warehouse
 from retl_project.demo.processes import Children, NotStartedError
-from syncs.errors import RedriveError
+from syncs.errors import ConfigError, RedriveError
 
 
 class DemoError(Exception):
@@ -23,13 +23,13 @@ def play(*, once: bool, as_json: bool, port: int, out: IO[str] | Any, log: IO[st
     try:
         with Children() as children:
             demo, address = _prepare(children, say)
-            outcome = _journey(demo, say)
-            if as_json:
+            outcome, problem = _journey(demo, say)
+            if as_json and outcome is not None:
                 out.write(json.dumps(outcome.as_json()))
-            if not outcome.is_complete:
-                raise DemoError(f"The run ended as {outcome.status}: {outcome.failure}")
-            if not once:
+            if not once:  # whatever somebody tried out with the demo, the console is where they can see it
                 _serve(children, demo, address, port, say)
+            elif problem:
+                raise DemoError(problem)
     except (NotStartedError, RedriveError) as error:
         raise DemoError(str(error)) from error
     except KeyboardInterrupt:
@@ -48,12 +48,23 @@ def _prepare(children: Children, say: Any) -> tuple[setup.Demo, str]:
     return setup.prepare(crm_address=address), address
 
 
-def _journey(demo: setup.Demo, say: Any) -> journey.Outcome:
+def _journey(demo: setup.Demo, say: Any) -> tuple[journey.Outcome | None, str]:
+    """The outcome of the airports, if they ran, and why something did not end well. A sync that somebody paused or archived is
+    left out."""
     say("Running the syncs ...")
-    say("\n" + journey.report(demo.countries, journey.run_sync(demo.countries, by=demo.admin)))
-    outcome = journey.run_sync(demo.airports, by=demo.admin)
-    say("\n" + journey.report(demo.airports, outcome))
-    return outcome
+    outcome, problems = None, []
+    for sync in (demo.countries, demo.airports):
+        outcome = None
+        try:
+            outcome = journey.run_sync(sync, by=demo.admin)
+        except ConfigError as refusal:
+            say(f"\n{sync.name}: left out. {refusal}")
+            problems.append(str(refusal))
+            continue
+        say("\n" + journey.report(sync, outcome))
+        if not outcome.is_complete:
+            problems.append(f"The run of {sync.name} ended as {outcome.status}: {outcome.failure}")
+    return outcome, " ".join(problems)
 
 
 def _serve(children: Children, demo: setup.Demo, crm_address: str, wanted: int, say: Any) -> None:

@@ -22,7 +22,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
-from retl_project.demo import journey, processes, setup, warehouse
+from retl_project.demo import journey, play, processes, setup, warehouse
 from retl_project.demo.processes import Children, NotStartedError
 from syncs.engine.mapping import MappingField, validate_mapping
 from syncs.models import Connection, FieldMapping, Run, Sync
@@ -153,6 +153,20 @@ def test_setup_keeps_edits_and_follows_the_crms_address(folder: Path):
 def test_setup_makes_connections_that_are_valid(folder: Path):
     setup.prepare(crm_address=ADDRESS)
     assert {item.name: connections.validate(item) for item in Connection.objects.all()} == {setup.WAREHOUSE: [], setup.CRM: []}
+
+
+@pytest.mark.django_db
+def test_demo_leaves_out_what_somebody_paused_or_archived_and_says_so(folder: Path):
+    demo = setup.prepare(crm_address=ADDRESS)
+    Sync.objects.filter(pk=demo.countries.pk).update(is_paused=True)
+    Sync.objects.filter(pk=demo.airports.pk).update(is_archived=True)
+    said: list[str] = []
+    outcome, problem = play._journey(demo, said.append)
+    assert outcome is None
+    assert "is paused. Resume it" in problem
+    assert "is archived" in problem
+    assert [line for line in said if "left out" in line and demo.countries.name in line]
+    assert not Run.objects.exists()
 
 
 @pytest.mark.django_db
