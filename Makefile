@@ -72,6 +72,10 @@ check: $(VENV)/.installed-dev ## Lint, format, types and layers
 test: check ## Check, then run the tests on SQLite and on PostgreSQL (ARGS go to pytest)
 	@$(BIN)/python -m tests.run $(ARGS)
 
+.PHONY: test-twice
+test-twice: check ## Like test, with the slow tests on both databases (takes about half as long again)
+	@REDRIVE_TEST_TWICE=1 $(BIN)/python -m tests.run $(ARGS)
+
 # A name on the path may be an empty shim: only one that runs counts.
 PYTHON312 ?= $(shell for found in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python3.12; do \
   "$$found" -c 'import venv' >/dev/null 2>&1 && { echo "$$found"; break; }; done)

@@ -36,7 +36,7 @@ DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "admin_client", "d
 
 def _belongs(item: pytest.Item, vendor: str) -> bool:
     once = item.get_closest_marker("once")
-    if once is not None and os.environ.get(postgres.ENV):
+    if once is not None and os.environ.get(postgres.ENV) and not os.environ.get("REDRIVE_TEST_TWICE"):
         return bool(once.args[0] == vendor)
     return vendor != "postgresql" or _touches_the_database(item)
 

@@ -39,7 +39,8 @@ def closing_line(total: Counter[str], seconds: float) -> str:
 
 def run(database: str, arguments: list[str]) -> tuple[int, Counter[str]]:
     """One pytest; its output passes through. Returns its exit code and its counts."""
-    workers = ["-n", os.environ.get("REDRIVE_TEST_WORKERS", "2")]
+    # One more than the cores of the usual machine: many tests wait for a process or a timer.
+    workers = ["-n", os.environ.get("REDRIVE_TEST_WORKERS", "3")]
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", *workers, *arguments]
     environment = {**os.environ, "REDRIVE_TEST_DB": database, "PYTHONUNBUFFERED": "1"}
     sys.stdout.write(f"--- tests on {database}\n")

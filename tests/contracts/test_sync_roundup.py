@@ -17,7 +17,7 @@ from tests.contracts.test_http_roundup import DETECTORS, SCHEMA, settings
 from tests.contracts.whole_sync import WholeSync
 from tests.thirdparty import roundup
 
-pytestmark = [pytest.mark.thirdparty, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.thirdparty, pytest.mark.django_db(transaction=True), pytest.mark.once("sqlite")]
 
 MAPPING = {
     "external_id": {"column": "id", "is_key": True},

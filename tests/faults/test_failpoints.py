@@ -24,7 +24,7 @@ from tests.faults.processes import environment
 from tests.installation import ROOT
 from tests.syncs.objects import expire_lease
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.once("postgresql")]
 
 ROWS = 120  # at most four batches share a commit, so every point is passed as often as it is asked for
 BAD = {7, 19, 20, 115}

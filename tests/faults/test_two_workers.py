@@ -22,7 +22,12 @@ from tests.servers import Answer, Request, Server
 from tests.syncs.objects import make_sync
 from tests.syncs.people import people_api, people_source, write_people
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.once("postgresql"),
+    pytest.mark.timeout(300),
+]
 
 ROUNDS, SYNCS = 20, 40
 SENDING = 2  # rounds whose runs read and send; the others are claimed and ended empty, which contends for the same rows

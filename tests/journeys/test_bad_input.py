@@ -24,7 +24,7 @@ from tests.servers import Answer, Server
 from tests.syncs.admin_forms import errors, posted
 from tests.syncs.sources_support import postgres_config
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once("sqlite")]
 
 Spoil = Callable[[People], None]
 TOKEN = "a-token-of-the-test"

@@ -15,7 +15,7 @@ from tests import seeds
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.once("sqlite"),  # pages behave alike on both databases; the journeys of the dead letters run on each
+    pytest.mark.once("sqlite"),  # pages behave alike on both databases
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: the console was NOT looked at in a browser"),
 ]

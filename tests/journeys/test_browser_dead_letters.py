@@ -22,6 +22,7 @@ from tests.servers import Answer, Request
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.once("sqlite"),
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: the console was NOT looked at in a browser"),
 ]

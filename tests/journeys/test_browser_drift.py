@@ -24,6 +24,7 @@ from tests.syncs.schema_world import sqlite
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.once("sqlite"),
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: the drift was NOT looked at in a browser"),
 ]

@@ -30,7 +30,7 @@ from tests.faults.api import POSITION
 from tests.servers import Answer, Request, Server
 from tests.syncs.objects import make_connection
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once("sqlite")]
 
 # Plain words on purpose: nothing about them looks like a token, so only knowing that they are secret can mask them.
 TOKEN, PASSWORD, URL_PASSWORD, API_KEY = "canary bearer alba", "canary+basic/bruno", "canary-url carla", "canary&key=dora"

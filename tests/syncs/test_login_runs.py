@@ -164,6 +164,7 @@ def both_runs(redrive: Installation, syncs: list[int]) -> list[str]:
 
 
 @pytest.mark.faults
+@pytest.mark.once("sqlite")
 def test_new_key_reaches_a_running_worker_and_two_workers_keep_a_rotating_login(oauth: OAuth):
     api = KeyedApi()
     kind = os.environ.get("REDRIVE_TEST_DB", "sqlite")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.installation import Installation, Started, until
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once("sqlite")]
 
 QUICK = ("--workers", "2", "--tick-seconds", "0.5", "--canary-seconds", "0.5")
 

@@ -16,7 +16,7 @@ import pytest
 from tests.installation import Installation, Started, until
 from tests.servers import Answer, Request, Server
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once("postgresql")]
 
 ROWS = 60
 FREE = 5  # answered at once; later ones wait for the gate
