@@ -98,7 +98,7 @@ _WORD_BOUNDARIES = re.compile(r"[_\-.]+|(?<=[a-z])(?=[A-Z])")
 def headline(error_type: str, code: str, field: str, message: str) -> str:
     """At most ``MAX_HEADLINE`` characters, never empty. ``message`` is the masked one; values of rows do not appear."""
     kind = ErrorType(error_type)
-    name = _one_line(field)
+    code, name = _one_line(code), _one_line(field)
     if name:
         said = _of_field(kind, code, name, message)
         if said:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dlq.headlines import MAX_HEADLINE, headline
@@ -41,6 +41,7 @@ def test_headline_examples(error_type: str, code: str, field: str, message: str,
     assert headline(error_type, code, field, message) == said
 
 
+@example(ErrorType.VALIDATION, "\n", "", "")
 @given(st.sampled_from(list(ErrorType)), st.text(max_size=20), st.text(max_size=300), st.text(max_size=400))
 def test_a_headline_is_one_short_line_and_never_empty(kind: ErrorType, code: str, field: str, message: str) -> None:
     said = headline(kind, code, field, message)
