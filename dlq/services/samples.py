@@ -90,16 +90,15 @@ def _places(first: int, last: int, wanted: int, luck: random.Random) -> list[int
 
 
 def scattered(chosen: DLQEntryQuerySet, size: int, *, last_id: int, seed: str) -> list[int]:
-    """At most ``size`` ids of a selection too large to be read: in each of as many equal stretches of the table's ids the next
-    one from some place on. What the whole is like is told by them; small syncs may be missing."""
+    """Some ``size`` ids of a selection too large to be read, from all over the table: ids are drawn, and those kept that the
+    selection has. A walk from a drawn id to the next one of the selection would be long where a sync's entries lie together.
+    Fewer, or none, where the selection is a small part of the table."""
     first_id = DLQEntry.objects.order_by().aggregate(first=Min("pk"))["first"] or 0
-    places = _places(first_id, last_id, size, random.Random(seed))  # noqa: S311 - a sample, no secret
-    selected, params = chosen.order_by().values_list("pk").query.sql_with_params()
-    listed = ", ".join(f"({place})" for place in places)
-    statement = (
-        f"WITH chosen(id) AS NOT MATERIALIZED ({selected}), probe(place) AS (VALUES {listed}) "  # noqa: S608 - numbers
-        "SELECT DISTINCT (SELECT id FROM chosen WHERE chosen.id >= probe.place ORDER BY id LIMIT 1) FROM probe"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        return sorted(pk for (pk,) in cursor.fetchall() if pk is not None)
+    luck = random.Random(seed)  # noqa: S311 - a sample, no secret
+    found: list[int] = []
+    for drawn in (10 * size, 40 * size):
+        ids = _places(first_id, last_id, min(drawn, last_id - first_id + 1), luck)
+        found += chosen.order_by().filter(pk__in=ids).values_list("pk", flat=True)
+        if len(found) >= size // 4:
+            break
+    return sorted(set(luck.sample(found, size) if len(found) > size else found))
