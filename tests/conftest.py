@@ -27,9 +27,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         vendor = os.environ.get("REDRIVE_TEST_DB") or "sqlite"
         left_out = [item for item in items if not _belongs(item, vendor)]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _belongs(item, vendor)]
+        items[:] = _packed([item for item in items if _belongs(item, vendor)])
 
 
+def _packed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Each worker begins with its share of the slow tests: one that begins last would keep the others waiting for minutes.
+    Workers get an equal stretch of the list each, and take from each other what is left (``--dist worksteal``)."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if any(item.get_closest_marker(name) for name in SLOW)]
+    chosen = set(slow)
+    rest = [item for item in items if item not in chosen]
+    return [item for number in range(workers) for item in (*slow[number::workers], *rest[number::workers])]
+
+
+SLOW = ("slow", "faults", "once", "thirdparty", "browser")
 MANY = 500  # a few named tests always run
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "admin_client", "django_db_setup"}
 

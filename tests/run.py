@@ -40,7 +40,7 @@ def closing_line(total: Counter[str], seconds: float) -> str:
 def run(database: str, arguments: list[str]) -> tuple[int, Counter[str]]:
     """One pytest; its output passes through. Returns its exit code and its counts."""
     # One more than the cores of the usual machine: many tests wait for a process or a timer.
-    workers = ["-n", os.environ.get("REDRIVE_TEST_WORKERS", "3")]
+    workers = ["-n", os.environ.get("REDRIVE_TEST_WORKERS", "3"), "--dist", "worksteal"]
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", *workers, *arguments]
     environment = {**os.environ, "REDRIVE_TEST_DB": database, "PYTHONUNBUFFERED": "1"}
     sys.stdout.write(f"--- tests on {database}\n")

@@ -32,6 +32,7 @@ def crm() -> Iterator[Crm]:
         yield crm
 
 
+@pytest.mark.slow
 def test_airports_are_delivered_refused_repaired_and_reprocessed(crm: Crm, tmp_path: Path):
     stage = Stage(tmp_path / "warehouse.sqlite3", crm)
     first_run(stage)
