@@ -25,22 +25,22 @@ def wake_operations(**_: Any) -> None:
 
 @receiver(ticked)
 def wake_regrouping(**_: Any) -> None:
-    regrouping.ring_lost()
+    regrouping.WALK.ring_lost()
 
 
 @receiver(idled)
 def regroup_here(**_: Any) -> bool:
-    return regrouping.advance_here()
+    return regrouping.WALK.advance_here()
 
 
 @receiver(ticked)
 def wake_reclassifying(**_: Any) -> None:
-    reclassify.ring_lost()
+    reclassify.WALK.ring_lost()
 
 
 @receiver(idled)
 def reclassify_here(**_: Any) -> bool:
-    return reclassify.advance_here()
+    return reclassify.WALK.advance_here()
 
 
 @receiver(run_finished)

@@ -11,11 +11,11 @@ def advance(operation_id: int) -> None:
 
 
 def regroup(sync_id: int) -> None:
-    regrouping.work(sync_id)
+    regrouping.WALK.work(sync_id)
 
 
 def reclassify(job_id: int) -> None:
-    error_rules.work(job_id)
+    error_rules.WALK.work(job_id)
 
 
 def write_export(export_id: int) -> None:

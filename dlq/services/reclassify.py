@@ -6,30 +6,23 @@ after them are one transaction. A rule that turns a failure transient lets go of
 
 from __future__ import annotations
 
-import time
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from dlq.choices import Door, EntryStatus
 from dlq.models import Reclassification
-from dlq.services import moves, reclassify_slice, ruled_entries
+from dlq.services import moves, reclassify_slice, ruled_entries, walks
 from dlq.services.moves import ActRefusedError
 from syncs.models import Connection
 from syncs.services import audit, error_rules
-from syncs.services.doorbell import FAST_CLUSTER
 from syncs.services.error_rules import Place
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 AT_ONCE = 5_000  # open entries that are done while the person waits
-TASK = "dlq.tasks.reclassify"
-_STALE = timedelta(seconds=20)  # nobody has touched it for so long: ring again
-_WORK_SECONDS = 20.0
 _WAIT_SECONDS = 5.0  # while a person waits
 
 
@@ -66,9 +59,9 @@ def start(job: Reclassification) -> bool:
     """Do it now where there are few entries; else wake a worker. Returns whether it is over."""
     found = ruled_entries.reach(place_of(job), sync_ids=job.sync_ids)
     few = found.entries().filter(status=EntryStatus.OPEN).order_by()[: AT_ONCE + 1].count() <= AT_ONCE
-    if few and not advance(job.pk, budget_seconds=_WAIT_SECONDS):
+    if few and not WALK.advance(job.pk, budget_seconds=_WAIT_SECONDS):
         return True
-    ring(job.pk)
+    WALK.ring(job.pk)
     return False
 
 
@@ -86,43 +79,6 @@ def cancel(job: Reclassification, *, by: User | None) -> bool:
         reclassify_slice.tell_groups(Reclassification.objects.get(pk=job.pk))
         _audit(Reclassification.objects.get(pk=job.pk), "applying rules stopped", by=by)
     return True
-
-
-def ring(job_id: int) -> None:
-    async_task(TASK, job_id, cluster=FAST_CLUSTER)
-
-
-def work(job_id: int) -> None:
-    """What the doorbell calls."""
-    if advance(job_id, budget_seconds=_WORK_SECONDS):
-        ring(job_id)
-
-
-def ring_lost() -> int:
-    """Ring again for those that nobody works on. Returns how many there were."""
-    waiting = Reclassification.objects.filter(is_over=False, touched_at__lt=timezone.now() - _STALE)
-    ids = list(waiting.values_list("pk", flat=True))
-    for job_id in ids:
-        ring(job_id)
-    return len(ids)
-
-
-def advance_here() -> bool:
-    """For a process that works until nothing is left: do what waits. Returns whether there was anything."""
-    ids = list(Reclassification.objects.filter(is_over=False).values_list("pk", flat=True))
-    for job_id in ids:
-        while advance(job_id, budget_seconds=_WORK_SECONDS):
-            pass
-    return bool(ids)
-
-
-def advance(job_id: int, *, budget_seconds: float) -> bool:
-    """Slices until it is over or the time is. Returns whether there is more to do."""
-    until = time.monotonic() + budget_seconds
-    while moves.in_transaction(lambda _at: _slice(job_id)):
-        if time.monotonic() >= until:
-            return True
-    return False
 
 
 def _slice(job_id: int) -> bool:
@@ -145,6 +101,11 @@ def _slice(job_id: int) -> bool:
     reclassify_slice.tell_groups(job)
     _audit(job, "rules applied")
     return False
+
+
+WALK = walks.Walk(
+    Reclassification, "pk", "dlq.tasks.reclassify", lambda job_id: moves.in_transaction(lambda _at: _slice(job_id))
+)
 
 
 def _save(job: Reclassification, **values: object) -> None:

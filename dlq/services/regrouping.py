@@ -6,7 +6,6 @@ Closed entries stay where they were closed.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,25 +13,20 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
-from django_q.tasks import async_task
 
 from dlq.choices import LIVE, Door, GroupEventKind, GroupState
 from dlq.models import DLQEntry, ErrorGroup, FingerprintRule, GroupEvent, Regrouping
-from dlq.services import group_counters, moves
+from dlq.services import group_counters, moves, walks
 from dlq.services.group_counters import Shifts
 from dlq.services.grouping import Failure, Grouping
-from syncs.services.doorbell import FAST_CLUSTER
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 SLICE = 1_000  # entries a transaction
 AT_ONCE = 5_000  # live entries of a sync that are regrouped while the person waits
-TASK = "dlq.tasks.regroup"
-_STALE = timedelta(seconds=20)  # nobody has touched it for so long: ring again
 _MARGIN = timedelta(seconds=60)  # a commit of a run that had read the old rules may come so much later
 _EVENTS_MAX = 500
-_WORK_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,52 +67,18 @@ def request(sync_id: int, *, by: User | None, reason: str) -> None:
 def start(sync_id: int) -> bool:
     """Do it now where the sync has at most ``AT_ONCE`` live entries; else wake a worker. Returns whether it is done."""
     few = DLQEntry.objects.filter(sync_id=sync_id, status__in=LIVE).order_by()[: AT_ONCE + 1].count() <= AT_ONCE
-    if few and not advance(sync_id, budget_seconds=_WORK_SECONDS):
+    if few and not WALK.advance(sync_id, budget_seconds=walks.WORK_SECONDS):
         return True
-    ring(sync_id)
-    return False
-
-
-def ring(sync_id: int) -> None:
-    async_task(TASK, sync_id, cluster=FAST_CLUSTER)
-
-
-def work(sync_id: int) -> None:
-    """What the doorbell calls."""
-    if advance(sync_id, budget_seconds=_WORK_SECONDS):
-        ring(sync_id)
-
-
-def ring_lost() -> int:
-    """Ring again for those that nobody works on. Returns how many there were."""
-    waiting = Regrouping.objects.filter(is_over=False, touched_at__lt=timezone.now() - _STALE)
-    ids = list(waiting.values_list("sync_id", flat=True))
-    for sync_id in ids:
-        ring(sync_id)
-    return len(ids)
-
-
-def advance_here() -> bool:
-    """For a process that works until nothing is left: do what waits. Returns whether there was anything."""
-    ids = list(Regrouping.objects.filter(is_over=False).values_list("sync_id", flat=True))
-    for sync_id in ids:
-        while advance(sync_id, budget_seconds=_WORK_SECONDS):
-            pass
-    return bool(ids)
-
-
-def advance(sync_id: int, *, budget_seconds: float) -> bool:
-    """Slices until it is over or the time is. Returns whether there is more to do."""
-    until = time.monotonic() + budget_seconds
-    while _slice(sync_id):
-        if time.monotonic() >= until:
-            return True
+    WALK.ring(sync_id)
     return False
 
 
 def _slice(sync_id: int) -> bool:
     """Once more where it fell victim to a deadlock. Returns whether there may be more."""
     return moves.in_transaction(lambda _at: _do_slice(sync_id))
+
+
+WALK = walks.Walk(Regrouping, "sync_id", "dlq.tasks.regroup", _slice)
 
 
 def _do_slice(sync_id: int) -> bool:

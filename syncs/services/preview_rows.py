@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from syncs.choices import Detection, SyncMode
+from syncs.connectors import Issue
 from syncs.engine import detection
 from syncs.engine.hashing import canonical_body, hash64, hash_row, key_problem, row_key
 from syncs.engine.mapping import MappingField, compile_mapping
@@ -47,7 +48,12 @@ _ACTS = {Verdict.UNCHANGED: Act.LEAVE, Verdict.HELD: Act.SKIP, Verdict.REFUSED: 
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PreviewRow:
+    """``key`` is None where the row has none. Either ``payload`` or ``error`` is set. ``is_waiting``: refused, and a dead
+    letter of this very content waits. ``violations``: what of the payload the destination's fields would refuse, by dotted
+    path.
+    """
+
     key: str | None
     values: RowValues
     payload: dict[str, Any] | None
@@ -55,12 +61,17 @@ class Judged:
     verdict: Verdict
     act: Act
     operation: Operation
-    is_waiting: bool
+    is_waiting: bool = False
+    violations: tuple[Issue, ...] = ()
+
+    @property
+    def is_sendable(self) -> bool:
+        return self.payload is not None and self.key is not None
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedRows:
-    rows: list[Judged]
+    rows: list[PreviewRow]
     starts_over: bool
 
 
@@ -113,13 +124,13 @@ def _judged(
     result: Mapped,
     known: LedgerRow | None,
     columns: tuple[str, ...],
-) -> Judged:
+) -> PreviewRow:
     if isinstance(result, RowError):
         is_waiting = detection.judge_unmapped(plan, known, hash_row(columns, row)) is detection.Verdict.SKIPPED
-        return Judged(key, row, None, result, Verdict.REFUSED, Act.REFUSE, plan.operation, is_waiting)
+        return PreviewRow(key, row, None, result, Verdict.REFUSED, Act.REFUSE, plan.operation, is_waiting)
     said = detection.judge(plan, known, hash64(canonical_body(result)))
     verdict = _verdict(said, known)
-    return Judged(key, row, result, None, verdict, _act(verdict, plan.mode), plan.operation, False)
+    return PreviewRow(key, row, result, None, verdict, _act(verdict, plan.mode), plan.operation)
 
 
 def _verdict(said: detection.Verdict, known: LedgerRow | None) -> Verdict:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from syncs.choices import Detection
-from syncs.connectors import Issue
 from syncs.destinations.base import Field
 from syncs.engine.hashing import split_key
 from syncs.engine.schema_fit import Misfit
 from syncs.errors import ConfigError
 from syncs.models import SchemaSnapshot, Sync
-from syncs.records import RowError, RowValues
+from syncs.records import RowValues
 from syncs.services import connections, drift, mappings, schemas, versions
-from syncs.services.preview_rows import Act, Verdict, delivered, judged
+from syncs.services.preview_rows import Act, PreviewRow, Verdict, delivered, judged
 from syncs.sources.base import SourceQuery
 
 __all__ = ["LIMITS", "MOST_KEYS", "Act", "Preview", "PreviewRow", "Verdict", "preview"]
@@ -26,25 +25,6 @@ __all__ = ["LIMITS", "MOST_KEYS", "Act", "Preview", "PreviewRow", "Verdict", "pr
 LIMITS = (5, 20, 100)
 MOST_KEYS = 100
 LONGEST_SECONDS = 15  # a person waits
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewRow:
-    """``key`` is None where the row has none. Either ``payload`` or ``error`` is set. ``violations``: what of the payload the
-    destination's fields would refuse, by dotted path. ``is_waiting``: refused, and a dead letter of this very content waits."""
-
-    key: str | None
-    values: RowValues
-    payload: dict[str, Any] | None
-    error: RowError | None
-    verdict: Verdict
-    act: Act
-    violations: tuple[Issue, ...] = ()
-    is_waiting: bool = False
-
-    @property
-    def is_sendable(self) -> bool:
-        return self.payload is not None and self.key is not None
 
 
 @dataclass(frozen=True)
@@ -96,6 +76,12 @@ class Preview:
         return not is_certain and not any(row.error or row.violations for row in self.rows)
 
 
+def _held_against(row: PreviewRow, fields: Sequence[Field]) -> PreviewRow:
+    if not fields or row.payload is None:
+        return row
+    return replace(row, violations=tuple(schemas.violations(row.payload, fields, row.operation)))
+
+
 def _paths(row: PreviewRow) -> list[str]:
     """Destination fields that something is known against."""
     return [issue.field for issue in row.violations] + ([row.error.field] if row.error else [])
@@ -122,14 +108,7 @@ def preview(sync: Sync, *, limit: int = 20, keys: Sequence[str] | None = None) -
     schema = schemas.current(sync.destination, sync.destination_object)
     fields: list[Field] = schemas.fields(schema) if schema else []
     found = judged(sync, mapping, columns, rows, snapshot)
-    made = [
-        PreviewRow(
-            one.key, one.values, one.payload, one.error, one.verdict, one.act,
-            tuple(schemas.violations(one.payload, fields, one.operation)) if fields and one.payload is not None else (),
-            one.is_waiting,
-        )
-        for one in found.rows[: limit if keys is None else None]
-    ]  # fmt: skip
+    made = [_held_against(row, fields) for row in found.rows[: limit if keys is None else None]]
     present = {row.key for row in made}
     missing = tuple(key for key in dict.fromkeys(keys or ()) if key not in present)
     return Preview(

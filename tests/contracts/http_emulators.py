@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from tests.contracts.servers import base
 from tests.servers import Answer, Request, Server
 
 
@@ -22,14 +23,9 @@ class Fault:
 
 
 def fault_of(record: dict[str, Any]) -> Fault | None:
-    email = record.get("email")
-    if not email:
-        return Fault("REQUIRED", "email is required")
-    if "bad" in email:
-        return Fault("INVALID", f"email: '{email}' is not a mail address")
-    if "dup" in email:
-        return Fault("DUPLICATE", f"email '{email}' is already taken")
-    return None
+    """The same mistakes as those of every contract server, under codes of its own."""
+    fault = base.fault_of(record)
+    return Fault(fault.kind.upper(), fault.message) if fault else None
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
 from syncs.models import Run, Sync
@@ -27,6 +28,13 @@ def ana(db: None) -> User:
 @pytest.fixture
 def sync(db: None) -> Sync:
     return make_sync()
+
+
+@pytest.fixture
+def several_writers() -> None:
+    """For tests whose threads write at once."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connections
 
 from dlq.choices import Door
 from dlq.models import DLQEntry, ErrorGroup, FingerprintRule
@@ -17,17 +17,9 @@ from syncs.models import Run, Sync
 from tests.dlq.group_world import assert_counters_agree, deliver, rejected, store
 from tests.dlq.objects import make_run
 from tests.dlq.test_rules import MAIL, ODD, PHONE, split
-from tests.syncs.objects import make_sync
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 25
-
-
-@pytest.fixture
-def sync() -> Sync:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-    return make_sync()
 
 
 def again(work: Callable[[], object]) -> None:
@@ -43,6 +35,7 @@ def again(work: Callable[[], object]) -> None:
     raise AssertionError("it never got through")
 
 
+@pytest.mark.usefixtures("several_writers")
 def test_counters_agree_after_everybody_has_worked_at_once(sync: Sync) -> None:
     runs = [make_run(sync) for _ in range(ROUNDS * 2)]
     store(runs[0], [rejected(f"k{n}", (MAIL if n % 2 else PHONE).format(n), field="") for n in range(60)])

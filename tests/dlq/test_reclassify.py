@@ -15,7 +15,7 @@ from django_q.models import OrmQ
 from dlq import tasks
 from dlq.choices import Door, EntryStatus, EventKind, GroupState
 from dlq.models import DLQEntry, ErrorGroup, GroupEvent, Reclassification
-from dlq.services import entries, groups, reclassify, reclassify_slice, rules, tally
+from dlq.services import entries, groups, reclassify, reclassify_slice, rules, tally, walks
 from dlq.services.moves import ActRefusedError
 from syncs.errors import ErrorType
 from syncs.models import AuditEvent, Connection, DeliveredRow, ErrorRule, Run, Sync, Team
@@ -306,15 +306,15 @@ def test_many_entries_are_done_by_a_worker_which_may_die_and_be_woken_twice(
     job.refresh_from_db()
     assert (job.looked_count, job.changed_count, job.is_over) == (7, 4, False)
     assert_all_agree(sync)
-    assert reclassify.ring_lost() == 0
-    Reclassification.objects.update(touched_at=job.touched_at - reclassify._STALE * 2)
-    assert reclassify.ring_lost() == 1
+    assert reclassify.WALK.ring_lost() == 0
+    Reclassification.objects.update(touched_at=job.touched_at - walks.STALE * 2)
+    assert reclassify.WALK.ring_lost() == 1
     tasks.reclassify(job.pk)
     tasks.reclassify(job.pk)
     job.refresh_from_db()
     assert (job.is_over, job.changed_count) == (True, 26)
     assert DLQEntry.objects.filter(error_type="duplicate_key").count() == 26
-    assert not reclassify.advance_here()
+    assert not reclassify.WALK.advance_here()
     assert_all_agree(sync)
 
 
@@ -331,7 +331,7 @@ def test_a_walk_can_be_stopped_and_what_it_did_stands(sync: Sync, run: Run, monk
         reclassify._slice(job.pk)
     assert reclassify.cancel(job, by=None)
     assert not reclassify.cancel(job, by=None)
-    assert not reclassify.advance(job.pk, budget_seconds=1)
+    assert not reclassify.WALK.advance(job.pk, budget_seconds=1)
     assert Counter(DLQEntry.objects.values_list("error_type", flat=True)) == {"duplicate_key": 2, "validation": 4}
     assert GroupEvent.objects.filter(kind="retyped").count() == 2
     assert_all_agree(sync)
@@ -350,7 +350,7 @@ def test_what_a_run_refused_by_the_old_rules_meanwhile_is_found_at_the_second_lo
     assert types(sync)["t0"][0] == "duplicate_key"
     store(make_run(sync), [rejected("t0", TAKEN.format(0))])  # its run had opened the destination before the rule was there
     assert types(sync)["t0"][0] == "validation"
-    assert reclassify.advance_here()
+    assert reclassify.WALK.advance_here()
     assert types(sync)["t0"][0] == "duplicate_key"
     assert_all_agree(sync)
 

@@ -6,7 +6,7 @@ import random
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from dlq.choices import Door
 from dlq.models import DLQEntry, Reclassification
@@ -24,20 +24,13 @@ from syncs.services.ledger import DatabaseLedger
 from tests.dlq.objects import make_run
 from tests.dlq.test_groups_together import again, in_thread
 from tests.dlq.test_reclassify import LOCKED, ODD, TAKEN, apply, assert_all_agree, make_rule
-from tests.syncs.objects import make_sync
 from tests.syncs.test_ruled import Answering, BatchResult
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 8
 
 
-@pytest.fixture
-def sync() -> Sync:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-    return make_sync()
-
-
+@pytest.mark.usefixtures("several_writers")
 def test_all_counts_agree_after_everybody_has_worked_at_once(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reclassify_slice, "SIZE", 9)
     runs = [make_run(sync) for _ in range(ROUNDS * 2)]
@@ -92,4 +85,4 @@ def change(sync: Sync, seed: int) -> None:
             job = reclassify.request(Place(sync.destination), by=None, door=Door.CLI)
         except ActRefusedError:
             continue
-        again(lambda job=job: reclassify.advance(job.pk, budget_seconds=60))  # type: ignore[misc]
+        again(lambda job=job: reclassify.WALK.advance(job.pk, budget_seconds=60))  # type: ignore[misc]

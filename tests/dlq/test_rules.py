@@ -335,12 +335,12 @@ def test_a_lost_doorbell_is_rung_again_by_the_tick(sync: Sync, run: Run) -> None
     with transaction.atomic():
         regrouping.request(sync.pk, by=None, reason="lost")
     OrmQ.objects.all().delete()
-    assert regrouping.ring_lost() == 0  # somebody may be on the way
+    assert regrouping.WALK.ring_lost() == 0  # somebody may be on the way
     Regrouping.objects.update(touched_at="2020-01-01T00:00:00Z")
-    assert regrouping.ring_lost() == 1
+    assert regrouping.WALK.ring_lost() == 1
     assert OrmQ.objects.count() == 1
-    assert regrouping.advance_here()
-    assert not regrouping.advance_here()
+    assert regrouping.WALK.advance_here()
+    assert not regrouping.WALK.advance_here()
 
 
 def test_a_run_that_refused_rows_by_the_old_rules_is_looked_at_again(

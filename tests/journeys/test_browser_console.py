@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +75,24 @@ class Visit:
         return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.fixture
-def visit(browser: Any, live_server: Any, data: Any) -> Iterator[Any]:
+def visiting(browser: Any, base: str) -> Generator[Callable[..., Visit], None, list[Visit]]:
+    """For a fixture to yield from: begins visits of the console, and ends them. Returns those that were made."""
     made: list[Visit] = []
 
     def start(**options: Any) -> Visit:
-        made.append(Visit(browser, live_server.url, **{"viewport": DESKTOP, **options}))
+        made.append(Visit(browser, base, **{"viewport": DESKTOP, **options}))
+        made[-1].page.set_default_timeout(15_000)
         return made[-1]
 
     yield start
     for one in made:
         one.context.close()
+    return made
+
+
+@pytest.fixture
+def visit(browser: Any, live_server: Any, data: Any) -> Iterator[Callable[..., Visit]]:
+    yield from visiting(browser, live_server.url)
 
 
 def pages(data: Any) -> list[str]:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from dlq.models import DLQEntry, SavedView
 from tests import seeds
 from tests.dlq.objects import make_entries, make_entry, make_group, make_run
-from tests.journeys.test_browser_console import CHROMIUM, DESKTOP, PHONE, Visit
+from tests.journeys.test_browser_console import CHROMIUM, DESKTOP, PHONE, Visit, visiting
 from tests.journeys.test_browser_console import browser as browser  # the fixture
 from tests.syncs.objects import make_sync
 
@@ -48,16 +48,7 @@ def entries() -> SimpleNamespace:
 
 @pytest.fixture
 def visit(browser: Any, live_server: Any, entries: SimpleNamespace) -> Iterator[Callable[..., Visit]]:
-    made: list[Visit] = []
-
-    def start(**options: Any) -> Visit:
-        made.append(Visit(browser, live_server.url, **{"viewport": DESKTOP, **options}))
-        made[-1].page.set_default_timeout(15_000)
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.context.close()
+    for one in (yield from visiting(browser, live_server.url)):
         assert one.complaints == []
         assert one.foreign == []
 

@@ -11,7 +11,7 @@ import pytest
 from syncs.models import Run, Sync
 from syncs.services import mappings
 from tests import seeds
-from tests.journeys.test_browser_console import CHROMIUM, DESKTOP, PHONE, Visit
+from tests.journeys.test_browser_console import CHROMIUM, DESKTOP, PHONE, Visit, visiting
 from tests.journeys.test_browser_console import browser as browser  # the fixture
 from tests.syncs import mapper_world as world
 from tests.syncs.mapper_world import url
@@ -33,16 +33,7 @@ def sync(tmp_path: Path) -> Sync:
 
 @pytest.fixture
 def visit(browser: Any, live_server: Any, sync: Sync) -> Iterator[Callable[..., Visit]]:
-    made: list[Visit] = []
-
-    def start(**options: Any) -> Visit:
-        made.append(Visit(browser, live_server.url, **{"viewport": DESKTOP, **options}))
-        made[-1].page.set_default_timeout(15_000)
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.context.close()
+    yield from visiting(browser, live_server.url)
 
 
 def map_and_send(seen: Visit, sync: Sync) -> None:

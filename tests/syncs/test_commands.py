@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +17,6 @@ from tests.syncs.people import people_sync
 REAL_WAIT = following.wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def api() -> Iterator[Server]:
-    with Server(lambda request: Answer.json({"id": 1})) as server:
-        yield server
 
 
 @pytest.fixture

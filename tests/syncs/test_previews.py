@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from syncs.models import DeliveredRow, FieldMapping, Run, Sync
 from syncs.services import previews, schemas, sends, syncs, versions, worker
 from syncs.services.previews import Act
 from tests import seeds
-from tests.servers import Answer, Server
+from tests.servers import Server
 from tests.syncs import mapper_world as world
 from tests.syncs.mapper_world import url
 from tests.syncs.objects import queued
@@ -30,12 +29,6 @@ from tests.syncs.objects import queued
 pytestmark = pytest.mark.django_db
 FIELDS = [Field("external_id", type="string", is_key=True), Field("email", type="string", is_required=True, max_length=20)]
 ROWS = [(f"c{number}", f"p{number}@x.example", "Ann", "pro", str(40 + number), "Lyon") for number in range(1, 8)]
-
-
-@pytest.fixture
-def api() -> Iterator[Server]:
-    with Server(lambda request: Answer.json({"id": 1})) as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,11 @@ from syncs.errors import ConfigError, ErrorType, RedriveError
 from syncs.models import DeliveredRow, FieldMapping, Run, Sync
 from syncs.services import syncs, worker
 from syncs.services.syncs import Verdict
-from tests.servers import Answer, Server
+from tests.servers import Server
 from tests.syncs.objects import make_connection, queued
 from tests.syncs.people import people_sync
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def api() -> Iterator[Server]:
-    with Server(lambda request: Answer.json({"id": 1})) as server:
-        yield server
 
 
 @pytest.fixture
