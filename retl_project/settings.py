@@ -195,6 +195,12 @@ IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "export"
 IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "import"
 IMPORT_EXPORT_CHUNK_SIZE = 2000
 
+# --- Mail: one address for all, for example smtp+tls://user:password@mail.example.com:587. Without it, mails go to the log.
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="redrive@localhost")
+EMAIL_TIMEOUT = 20
+
 # --- Redrive's own knobs.
 _MASKED_FIELDS = [
     *("email", "e mail", "mail address", "phone", "telephone", "mobile", "cell", "fax", "whatsapp"),
@@ -217,6 +223,8 @@ RETL: dict[str, Any] = {
     "CREDENTIAL_WARNING_DAYS": env.int("RETL_CREDENTIAL_WARNING_DAYS", default=14),
     # A folder of TOML files that are offered beside the product's presets of the kind http; empty: none.
     "PRESET_FOLDER": env.str("RETL_PRESET_FOLDER", default=""),
+    # Where people reach the console: the beginning of links in mails and messages.
+    "BASE_URL": env.str("RETL_BASE_URL", default="http://127.0.0.1:8000").rstrip("/"),
     "LEASE_SECONDS": env.int("RETL_LEASE_SECONDS", default=30),
     "MAX_CRASHES": 3,
     "ATTEMPTS_KEPT_PER_STEP": 20,

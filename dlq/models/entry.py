@@ -120,6 +120,8 @@ class DLQEntry(models.Model):
                 fields=["status", "-last_failed_at", "-id", "first_failed_at"],
                 condition=Q(first_failed_at__lt=F("last_failed_at")),
             ),
+            # The oldest live entry of a sync: how long somebody has been waiting.
+            models.Index(name="entry_oldest", fields=["sync", "first_failed_at"], condition=Q(status__in=list(LIVE))),
             # What a reprocess run works on, and what it must put back.
             models.Index(
                 name="entry_reprocess", fields=["reprocess_run", "id"], condition=Q(status__in=["queued", "inflight"])

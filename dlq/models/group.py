@@ -89,6 +89,26 @@ class GroupHour(models.Model):
         return f"{self.failed_count} at {self.hour:%Y-%m-%d %H}"
 
 
+class GroupDay(models.Model):
+    """The same for one day (UTC): kept for longer, and what charts over weeks add up."""
+
+    group = models.ForeignKey(ErrorGroup, on_delete=models.CASCADE, related_name="days", db_index=False)
+    day = models.DateField()
+    failed_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        ordering: ClassVar = ["day"]
+        indexes: ClassVar = [
+            # Charts over all groups.
+            models.Index(name="group_day_time", fields=["day"]),
+        ]
+        constraints: ClassVar = [models.UniqueConstraint(name="group_day_once", fields=["group", "day"])]
+
+    def __str__(self) -> str:
+        return f"{self.failed_count} on {self.day:%Y-%m-%d}"
+
+
 class GroupEvent(models.Model):
     """One thing that happened to an error group: who, when, what, why. Written once, never changed."""
 

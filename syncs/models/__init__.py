@@ -3,10 +3,12 @@ from syncs.models.connection import Connection, RateWindow
 from syncs.models.error_rule import ErrorRule
 from syncs.models.job import JobBatch
 from syncs.models.ledger import DeliveredRow
+from syncs.models.periods import Heartbeat, RunPeriod, SyncDay, SyncHour, SyncTouch
 from syncs.models.run import Run, Step
 from syncs.models.schema import SchemaChange, SchemaSnapshot
 from syncs.models.spent import SpentToken
 from syncs.models.sync import FieldMapping, Sync, SyncVersion
+from syncs.models.tag import Tag
 from syncs.models.team import Team
 
 __all__ = [
@@ -15,14 +17,20 @@ __all__ = [
     "DeliveredRow",
     "ErrorRule",
     "FieldMapping",
+    "Heartbeat",
     "JobBatch",
     "RateWindow",
     "Run",
+    "RunPeriod",
     "SchemaChange",
     "SchemaSnapshot",
     "SpentToken",
     "Step",
     "Sync",
+    "SyncDay",
+    "SyncHour",
+    "SyncTouch",
     "SyncVersion",
+    "Tag",
     "Team",
 ]

@@ -7,6 +7,7 @@ from django.db import models
 
 from syncs import choices as c
 from syncs.models.connection import Connection
+from syncs.models.tag import Tag
 from syncs.models.team import Team
 from syncs.querysets import SyncQuerySet
 
@@ -27,6 +28,7 @@ class Sync(models.Model):
         related_name="syncs",
         help_text="Who sees it and works on it. Empty: everybody who may see syncs.",
     )
+    tags = models.ManyToManyField(Tag, blank=True, related_name="syncs", help_text="Words to find and watch syncs by.")
     source = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="syncs_from")
     query = models.TextField(help_text="One SELECT. Redrive wraps it; ordering and limits are added around it.")
     key_columns = models.CharField(
