@@ -24,6 +24,7 @@ from dlq.fingerprint import fingerprint, masked
 from dlq.models import DLQEntry, ErrorGroup
 from dlq.services import filling_plan as plan
 from dlq.services import tally
+from dlq.services.group_counters import days_of
 from syncs.choices import ConnectionRole, RunStatus, Trigger
 from syncs.models import Connection, FieldMapping, Run, Sync
 from syncs.services import versions
@@ -246,11 +247,16 @@ def _add(counts: _Counts) -> None:
         )
     with connection.cursor() as cursor:
         cursor.executemany(_HOURS, [(group_id, hour, count) for (group_id, hour), count in counts.hours.items()])
+        days = days_of(counts.hours)
+        cursor.executemany(_DAYS, [(group_id, day, count) for (group_id, day), count in days.items()])
 
 
 _HOURS = """
     INSERT INTO dlq_grouphour (group_id, hour, failed_count) VALUES (%s, %s, %s)
     ON CONFLICT (group_id, hour) DO UPDATE SET failed_count = dlq_grouphour.failed_count + excluded.failed_count"""
+_DAYS = """
+    INSERT INTO dlq_groupday (group_id, day, failed_count) VALUES (%s, %s, %s)
+    ON CONFLICT (group_id, day) DO UPDATE SET failed_count = dlq_groupday.failed_count + excluded.failed_count"""
 
 
 def _write(rows: Iterator[dict[str, Any]]) -> int:

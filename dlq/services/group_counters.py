@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from django.db import connection
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, QuerySet, Value, When
 
 from dlq.choices import Door, GroupEventKind, GroupState
-from dlq.models import ErrorGroup, GroupEvent, GroupHour
+from dlq.models import ErrorGroup, GroupDay, GroupEvent, GroupHour
 
 CHUNK = 500  # keys a statement: stays below SQLite's limit on parameters
 T = TypeVar("T")
+Period = TypeVar("Period", date, datetime)
+_TABLES = (GroupHour, "hour", "timestamptz"), (GroupDay, "day", "date")
 
 
 def lock(ids: Collection[int]) -> None:
@@ -68,28 +70,42 @@ class Shifts:
                     ErrorGroup.objects.filter(pk__in=chunk).update(
                         open_count=F("open_count") + of_open, total_count=F("total_count") + of_total
                     )
-        _raise_hours({key: count for key, count in self.hours.items() if count > 0})
-        for (group_id, hour), count in sorted(self.hours.items()):
-            if count < 0:
-                _lower_hour(group_id, hour, -count)
+        _shift(self.hours, *_TABLES[0])
+        _shift(days_of(self.hours), *_TABLES[1])
 
 
 def whole_hour(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-def _raise_hours(hours: Mapping[tuple[int, datetime], int]) -> None:
+def days_of(hours: Mapping[tuple[int, datetime], int]) -> Counter[tuple[int, date]]:
+    """The same failures by day (UTC)."""
+    days: Counter[tuple[int, date]] = Counter()
+    for (group_id, hour), count in hours.items():
+        days[group_id, hour.astimezone(UTC).date()] += count
+    return days
+
+
+def _shift(lines: Mapping[tuple[int, Period], int], model: type[GroupHour] | type[GroupDay], column: str, cast: str) -> None:
+    _raise({key: count for key, count in lines.items() if count > 0}, model, column, cast)
+    for (group_id, period), count in sorted(lines.items()):
+        if count < 0:
+            _lower(model._default_manager.filter(group_id=group_id, **{column: period}), -count)
+
+
+def _raise(lines: Mapping[tuple[int, Period], int], model: type[GroupHour] | type[GroupDay], column: str, cast: str) -> None:
     """One upsert for many lines, in the order of the groups."""
-    column: Any = GroupHour._meta.get_field("hour")
-    place = "(%s, CAST(%s AS timestamptz), %s)" if connection.vendor == "postgresql" else "(%s, %s, %s)"
-    for chunk in _chunks(sorted(hours.items()), CHUNK // 2):
+    field: Any = model._meta.get_field(column)
+    table = model._meta.db_table
+    place = f"(%s, CAST(%s AS {cast}), %s)" if connection.vendor == "postgresql" else "(%s, %s, %s)"
+    for chunk in _chunks(sorted(lines.items()), CHUNK // 2):
         values: list[Any] = []
-        for (group_id, hour), count in chunk:
-            values += [group_id, column.get_db_prep_save(hour, connection), count]
+        for (group_id, period), count in chunk:
+            values += [group_id, field.get_db_prep_save(period, connection), count]
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO dlq_grouphour (group_id, hour, failed_count) VALUES {', '.join([place] * len(chunk))} "  # noqa: S608
-                "ON CONFLICT (group_id, hour) DO UPDATE SET failed_count = dlq_grouphour.failed_count + EXCLUDED.failed_count",
+                f"INSERT INTO {table} (group_id, {column}, failed_count) VALUES {', '.join([place] * len(chunk))} "  # noqa: S608
+                f"ON CONFLICT (group_id, {column}) DO UPDATE SET failed_count = {table}.failed_count + EXCLUDED.failed_count",
                 values,
             )
 
@@ -99,10 +115,10 @@ def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
         yield items[start : start + size]
 
 
-def _lower_hour(group_id: int, hour: datetime, count: int) -> None:
-    """Not below zero: what failed before hours were counted is in no line."""
+def _lower(line: QuerySet[Any], count: int) -> None:
+    """Not below zero: what failed before hours and days were counted is in no line."""
     left = Case(When(failed_count__gt=count, then=F("failed_count") - count), default=Value(0))
-    GroupHour.objects.filter(group_id=group_id, hour=hour).update(failed_count=left)
+    line.update(failed_count=left)
 
 
 def note_failures(failed: Iterable[int], *, run_id: int, at: datetime) -> None:

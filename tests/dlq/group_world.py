@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from django.db import transaction
 
 from dlq.choices import LIVE
-from dlq.models import DLQEntry, ErrorGroup, GroupHour
-from dlq.services.group_counters import whole_hour
+from dlq.models import DLQEntry, ErrorGroup, GroupDay, GroupHour
+from dlq.services.group_counters import days_of, whole_hour
 from dlq.sink import DLQSink
 from syncs.engine.ports import Rejected
 from syncs.errors import ErrorType
@@ -48,3 +48,5 @@ def assert_counters_agree(sync: Sync) -> None:
         hours = Counter(whole_hour(at) for at in entries.filter(status__in=LIVE).values_list("last_failed_at", flat=True))
         counted = dict(GroupHour.objects.filter(group=group).values_list("hour", "failed_count"))
         assert all(counted.get(hour, 0) >= count for hour, count in hours.items()), (group, hours, counted)
+        days = {day: count for (_pk, day), count in days_of({(group.pk, hour): n for hour, n in counted.items()}).items()}
+        assert dict(GroupDay.objects.filter(group=group).values_list("day", "failed_count")) == days, group

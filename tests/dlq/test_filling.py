@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Count, F, Q, Sum
 
 from dlq.choices import LIVE
-from dlq.models import DLQEntry, ErrorGroup, GroupHour
+from dlq.models import DLQEntry, ErrorGroup, GroupDay, GroupHour
 from syncs.choices import RunStatus
 from syncs.models import Run, Sync
 
@@ -37,6 +37,7 @@ def test_all_counts_agree_with_the_entries(capsys: pytest.CaptureFixture[str]) -
     per_group = dict(DLQEntry.objects.values_list("group").annotate(count=Count("pk")))
     assert per_group == dict(ErrorGroup.objects.values_list("pk", "total_count"))
     assert per_group == dict(GroupHour.objects.values_list("group").annotate(count=Sum("failed_count")))
+    assert per_group == dict(GroupDay.objects.values_list("group").annotate(count=Sum("failed_count")))
     live = dict(DLQEntry.objects.filter(status__in=LIVE).values_list("group").annotate(count=Count("pk")))
     assert live == dict(ErrorGroup.objects.filter(open_count__gt=0).values_list("pk", "open_count"))
     per_run = dict(DLQEntry.objects.values_list("run").annotate(count=Count("pk")))
