@@ -38,11 +38,13 @@ class Purge(models.Model):
     before = models.DateTimeField()  # what is older than this
     is_dry_run = models.BooleanField(default=False)
     is_over = models.BooleanField(default=False)
-    position = models.BigIntegerField(default=0)  # id up to which was looked
+    position = models.BigIntegerField(default=0)  # id up to which was looked, in the table of ``place``
+    place = models.JSONField(default=dict, blank=True)  # what else says where it stands, see ``services.retention.places``
     deleted_count = models.PositiveBigIntegerField(default=0)  # dry run: that would be
     kept_count = models.PositiveBigIntegerField(default=0)  # old enough, but something still needs it
     bytes_freed = models.PositiveBigIntegerField(default=0)  # an estimate, 0 where nobody knows
     lease_until = models.DateTimeField(null=True, blank=True)
+    door = models.CharField(max_length=10, default="system")  # admin, cli; system: by the day
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
