@@ -14,7 +14,7 @@ from syncs.admin import acts
 from syncs.connectors import Issue
 from syncs.errors import RedriveError
 from syncs.models import FieldMapping, Sync
-from syncs.services import schedules, versions
+from syncs.services import schedules, touches, versions
 from syncs.services import syncs as sync_service
 
 if TYPE_CHECKING:
@@ -112,3 +112,4 @@ def settle(request: HttpRequest, form: Any) -> None:
     versions.pin(form.instance, author=acts.user_of(request))
     if not form.initial.get("name") or {"schedule_kind", "interval_minutes", "cron", "timezone"} & set(form.changed_data):
         schedules.reschedule(form.instance)
+    touches.touch(form.instance.pk)

@@ -65,6 +65,8 @@ class Run(models.Model):
     failure_type = models.CharField(max_length=24, blank=True, default="")
     failure_code = models.CharField(max_length=120, blank=True, default="")  # for example delete_guard, breaker
     failure_message = models.TextField(blank=True, default="")
+    # Whose fault: the way to the source or to the destination failed (every sync of that connection has it). Empty: the run's.
+    failure_role = models.CharField(max_length=12, blank=True, default="")
     reason = models.CharField(max_length=255, blank=True, default="")  # why skipped, cancelled or cut short
 
     objects = RunQuerySet.as_manager()

@@ -10,7 +10,7 @@ from django.utils import timezone
 from syncs.choices import RunStatus
 from syncs.errors import ConfigError
 from syncs.models import Run, Sync
-from syncs.services import audit, runs
+from syncs.services import audit, runs, touches
 from syncs.signals import sync_switched
 
 if TYPE_CHECKING:
@@ -82,4 +82,5 @@ def unarchive(sync: Sync, *, by: User | None, door: str) -> bool:
 
 
 def _tell(sync: Sync) -> None:
+    touches.touch(sync.pk)
     transaction.on_commit(lambda: sync_switched.send_robust(sender=Sync, sync_id=sync.pk) and None)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from syncs.errors import ConfigError
 from syncs.models import FieldMapping, Sync
-from syncs.services import audit, versions
+from syncs.services import audit, touches, versions
 from syncs.services.versions import MAPPING_FIELDS
 from syncs.signals import sync_switched
 
@@ -73,5 +73,6 @@ def _clone(sync: Sync, name: str, by: User | None, door: str) -> Sync:
     )
     versions.pin(made, author=by, note=f"Cloned from “{sync.name}”"[:255])
     audit.record("cloned", made, by=by, door=door, detail={"from": sync.name, "from_id": sync.pk})
+    touches.touch(made.pk)
     transaction.on_commit(lambda: sync_switched.send_robust(sender=Sync, sync_id=made.pk) and None)
     return made

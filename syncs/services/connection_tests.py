@@ -14,7 +14,7 @@ from django.utils import timezone
 from syncs.choices import ConnectionState
 from syncs.connectors import CheckReport
 from syncs.models import AuditEvent, Connection
-from syncs.services import audit, credentials
+from syncs.services import audit, credentials, touches
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -54,6 +54,7 @@ def keep(connection: Connection, report: CheckReport, state: ConnectionState, *,
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk).update(state=new_state, state_message=message, checked_at=now)
         audit.record("tested", connection, by=by, door="admin" if by else "system", detail=_detail(report))
+        touches.touch_connection(connection.pk)
         transaction.on_commit(lambda: credentials.switched(connection.pk), robust=True)
     connection.refresh_from_db(fields=["state", "state_message", "checked_at"])
 

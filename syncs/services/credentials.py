@@ -13,7 +13,7 @@ from syncs.choices import ConnectionState
 from syncs.destinations.base import ENDS_AT
 from syncs.errors import CredentialsError
 from syncs.models import Connection
-from syncs.services import audit
+from syncs.services import audit, touches
 from syncs.signals import connection_switched
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def lost(connection_id: int, reason: str) -> bool:
             connection = Connection.objects.only("name").get(pk=connection_id)
             audit.record("login_lost", connection, by=None, door="system", detail={"reason": reason})
             logger.warning("Connection %s needs a person to log in again.", connection_id)
+            touches.touch_connection(connection_id)
             transaction.on_commit(lambda: switched(connection_id), robust=True)
     return changed
 
@@ -43,6 +44,7 @@ def renewed(connection_id: int) -> bool:
     with transaction.atomic():
         waiting = Connection.objects.filter(pk=connection_id, state=ConnectionState.REAUTHORIZE)
         changed = waiting.update(state=ConnectionState.UNCHECKED, state_message="") == 1
+        touches.touch_connection(connection_id)
         transaction.on_commit(lambda: switched(connection_id), robust=True)
     return changed
 

@@ -19,7 +19,7 @@ from syncs.engine import schema_drift
 from syncs.engine.schema_drift import Touch
 from syncs.errors import ConfigError
 from syncs.models import AuditEvent, FieldMapping, SchemaChange, SchemaSnapshot, Sync
-from syncs.services import audit, schema_store, versions
+from syncs.services import audit, schema_store, touches, versions
 from syncs.signals import sync_switched
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _note(sync: Sync, snapshot: SchemaSnapshot, touched: list[Touch], *, by: Use
 
 
 def _tell(sync_id: int) -> None:
+    touches.touch(sync_id)
     transaction.on_commit(lambda: sync_switched.send_robust(sender=Sync, sync_id=sync_id) and None)
 
 

@@ -24,7 +24,7 @@ from syncs.destinations.http_api.oauth import AuthorizationCode
 from syncs.errors import ConfigError, RedriveError
 from syncs.http import clean
 from syncs.models import Connection
-from syncs.services import audit, connections, credentials, once
+from syncs.services import audit, connections, credentials, once, touches
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -148,6 +148,7 @@ def _exchange(connection: Connection, *, code: str, verifier: str, by: Traveller
             )
             detail = {"scope": clean(granted.scope)[:500]} if granted.scope else {}
             audit.record("logged_in", connection, by=by.user, door="admin", detail=detail)
+            touches.touch_connection(connection.pk)
             transaction.on_commit(lambda: credentials.switched(connection.pk), robust=True)
 
 

@@ -14,13 +14,13 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from syncs.choices import RunStatus, StepStatus, Trigger
+from syncs.choices import ConnectionRole, RunStatus, StepStatus, Trigger
 from syncs.engine.ports import Counts
-from syncs.errors import ConfigError, ErrorType, RedriveError
+from syncs.errors import ConfigError, CredentialsError, ErrorType, RedriveError, SourceError, TransientError
 from syncs.models import Run, Step
 from syncs.querysets import database_now
 from syncs.records import RowError
-from syncs.services import sinks
+from syncs.services import periods, sinks, touches
 from syncs.services.counting import count_columns
 from syncs.services.doorbell import ring, ring_next
 from syncs.services.leases import Claim, lease_seconds
@@ -109,15 +109,14 @@ def finish(
             failure_type=_failure_type(failure),
             failure_code=_failure_code(failure),
             failure_message=failure.message if failure else "",
+            failure_role=_failure_role(failure),
             reason=reason[:255],
             pending_count=counts.pending,
             **count_columns(counts),
         )
         if ended != 1:
             return False
-        sync_id = Run.objects.values_list("sync_id", flat=True).get(pk=claim.run_id)
-        ring_next(sync_id)
-        _announce(claim.run_id)
+        ring_next(_announce(claim.run_id))
     return True
 
 
@@ -145,8 +144,22 @@ def _failure_code(failure: RedriveError | RowError | None) -> str:
     return failure.code[:120] or ("config" if isinstance(failure, ConfigError) else "")
 
 
-def _announce(run_id: int) -> None:
+# Fields of a SourceError that are about what the sync asks, not about the way to the warehouse.
+_OF_THE_QUERY = ("query", "cursor_column", "key_columns")
+
+
+def _failure_role(failure: RedriveError | RowError | None) -> str:
+    if isinstance(failure, SourceError):
+        return "" if failure.field in _OF_THE_QUERY else ConnectionRole.SOURCE.value
+    return ConnectionRole.DESTINATION.value if isinstance(failure, CredentialsError | TransientError) else ""
+
+
+def _announce(run_id: int) -> int:
+    """Count the run that has ended, have its sync judged, and say so after the commit. Returns the id of its sync."""
+    sync_id = periods.add(run_id)
+    touches.touch(sync_id)
     transaction.on_commit(lambda: run_finished.send_robust(sender=Run, run_id=run_id) and None)
+    return sync_id
 
 
 def _close(run: Run) -> None:

@@ -18,7 +18,7 @@ from syncs.connectors import Issue
 from syncs.errors import ConfigError
 from syncs.models import Run, Sync
 from syncs.querysets import database_now
-from syncs.services import runs
+from syncs.services import periods, runs, touches
 from syncs.signals import run_finished
 
 logger = logging.getLogger(__name__)
@@ -129,8 +129,10 @@ def reschedule(sync: Sync, *, now: datetime | None = None) -> datetime | None:
     if not (fresh.is_paused or fresh.is_archived):
         slot = next(_times(fresh, now or database_now()), None)
     still = Sync.objects.filter(pk=sync.pk, is_paused=fresh.is_paused, is_archived=fresh.is_archived)
-    if still.update(next_run_at=slot):
-        sync.next_run_at = slot
+    with transaction.atomic():
+        if still.update(next_run_at=slot):
+            touches.touch(sync.pk)
+            sync.next_run_at = slot
     return slot
 
 
@@ -220,5 +222,6 @@ def _skip(sync: Sync, slot: datetime, missed: int, now: datetime, before: Run) -
         finished_at=now,
         reason=f"Run {before.pk} {state} when this slot came.",
     )
+    periods.add(run.pk)
     transaction.on_commit(lambda: run_finished.send_robust(sender=Run, run_id=run.pk) and None)
     return run

@@ -11,7 +11,7 @@ from django.utils import timezone
 from syncs.choices import RunStatus, SyncMode
 from syncs.errors import ConfigError
 from syncs.models import Run, Sync
-from syncs.services import schedules
+from syncs.services import schedules, touches
 from syncs.services.doorbell import ring_next
 from syncs.services.ledger import DatabaseLedger
 from syncs.services.previews import Preview, PreviewRow, Verdict, preview
@@ -34,8 +34,9 @@ def pause(sync: Sync, *, by: AbstractBaseUser | None, reason: str = "") -> bool:
     _refuse_archived(sync)
     who = by.get_username() if by else "the command line"
     values = {"is_paused": True, "paused_at": timezone.now(), "pause_reason": (reason or f"Paused by {who}.")[:255]}
-    paused = Sync.objects.filter(pk=sync.pk, is_paused=False, is_archived=False).update(next_run_at=None, **values)
-    _tell(sync, is_told=paused == 1)
+    with transaction.atomic():
+        paused = Sync.objects.filter(pk=sync.pk, is_paused=False, is_archived=False).update(next_run_at=None, **values)
+        _tell(sync, is_told=paused == 1)
     sync.refresh_from_db(fields=["is_paused", "paused_at", "pause_reason", "next_run_at"])
     return paused == 1
 
@@ -50,13 +51,14 @@ def resume(sync: Sync, *, by: AbstractBaseUser | None) -> bool:
         if resumed == 1:
             schedules.reschedule(sync)
             ring_next(sync.pk)
-    _tell(sync, is_told=resumed == 1)
+        _tell(sync, is_told=resumed == 1)
     sync.refresh_from_db(fields=["is_paused", "paused_at", "pause_reason", "next_run_at"])
     return resumed == 1
 
 
 def _tell(sync: Sync, *, is_told: bool) -> None:
     if is_told:
+        touches.touch(sync.pk)
         transaction.on_commit(lambda: sync_switched.send_robust(sender=Sync, sync_id=sync.pk) and None)
 
 

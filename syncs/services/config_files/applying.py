@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from syncs.errors import ConfigError
 from syncs.models import Connection, FieldMapping, Sync
-from syncs.services import audit, connection_changes, schedules, versions
+from syncs.services import audit, connection_changes, schedules, touches, versions
 from syncs.services.config_files import planning
 from syncs.services.config_files.checking import Known, unsaved_lines, unsaved_sync
 from syncs.services.config_files.documents import CONNECTION, SYNC, SYNC_SETTINGS
@@ -107,6 +107,7 @@ def _write_sync(item: Item, known: Known, by: User | None, door: str, *, is_paus
     if item.existing is None or paths & _SCHEDULE:
         schedules.reschedule(sync)
     _record(item, sync, by, door)
+    touches.touch(sync.pk)
     transaction.on_commit(lambda: sync_switched.send_robust(sender=Sync, sync_id=sync.pk) and None)
 
 
