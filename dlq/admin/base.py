@@ -68,7 +68,7 @@ class ReadOnlyAdmin(_ModelAdmin):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return user_of(request).has_perm(f"dlq.view_{self.opts.model_name}")
+        return user_of(request).has_perm(f"{self.opts.app_label}.view_{self.opts.model_name}")
 
     def pages(self) -> list[tuple[str, Callable[..., HttpResponseBase], str]]:
         """(route, view, name without the ``dlq_<model>_`` before it)."""
