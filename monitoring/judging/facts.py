@@ -39,17 +39,23 @@ class RunFact:
     failure_type: str = ""
     failure_code: str = ""
     failure_message: str = ""
+    failure_role: str = ""  # which way failed: source, destination; empty: the run itself
     reason: str = ""
     errors: tuple[tuple[str, str, str, str, int], ...] = ()
 
     @property
     def seconds(self) -> float:
+        """How long it took; 0 for a run that never started."""
         return (self.finished_at - self.started_at).total_seconds() if self.started_at else 0.0
+
+    @property
+    def is_well(self) -> bool:
+        return self.status in ("succeeded", "partial")
 
 
 @dataclass(frozen=True, slots=True)
 class HourFact:
-    """What the runs that ended within one hour came to."""
+    """What the runs that ended within one hour, or one day, came to."""
 
     starts_at: datetime
     runs: int
@@ -81,6 +87,25 @@ class GroupFact:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenErrors:
+    """Live dead letters of one error type. ``field``: the one that most of them name."""
+
+    error_type: str
+    count: int
+    field: str = ""
+    group_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFact:
+    """The sync took another status."""
+
+    at: datetime
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionFact:
     id: int
     name: str
@@ -93,8 +118,10 @@ class ConnectionFact:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One sync at ``now``. ``runs``: ended ones, newest first, as far back as judgements look. ``hours``, ``depths``: oldest
-    first. ``period_seconds``: the usual time between two slots, None without a schedule. ``next_run_at``: the slot that is due
-    next (in the past: it has not been started). ``is_running_since``: start of the live run."""
+    first; ``days``: whole ones (UTC) before today. ``period_seconds``: the longest usual time between two slots, None without a
+    schedule; ``third_slot_at``: the third slot after ``timing.fresh_since``. ``next_run_at``: the slot that is due next (in the
+    past: it has not been started). ``waiting_since``: when the oldest run that waits in the queue could have started.
+    ``is_running_since``: start of the live run. ``changes``: of the last day and the last one, newest first."""
 
     sync_id: int
     name: str
@@ -107,6 +134,8 @@ class Facts:
     pause_reason: str = ""
     period_seconds: float | None = None
     next_run_at: datetime | None = None
+    third_slot_at: datetime | None = None
+    waiting_since: datetime | None = None
     is_running_since: datetime | None = None
     drift_since: datetime | None = None
     drift_reason: str = ""
@@ -114,10 +143,13 @@ class Facts:
     has_worked: bool = False
     runs: tuple[RunFact, ...] = ()
     hours: tuple[HourFact, ...] = ()
+    days: tuple[HourFact, ...] = ()
     depth: int = 0
     oldest_failed_at: datetime | None = None
     depths: tuple[DepthFact, ...] = ()
     groups: tuple[GroupFact, ...] = ()
+    open_errors: tuple[OpenErrors, ...] = ()
+    changes: tuple[ChangeFact, ...] = ()
     status: str = ""
     status_since: datetime | None = None
     better_count: int = 0
@@ -130,16 +162,22 @@ class Facts:
         """The same sync as it stood then. What is not kept with a time (credentials, drift, set-up) is left out."""
         runs = tuple(run for run in self.runs if run.finished_at <= moment)
         at = [one for one in self.depths if one.at <= moment]
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
         return replace(
             self,
             now=moment,
             runs=runs,
             hours=tuple(hour for hour in self.hours if hour.starts_at <= moment),
+            days=tuple(day for day in self.days if day.starts_at < midnight),
+            open_errors=(),
+            changes=tuple(change for change in self.changes if change.at <= moment),
             groups=tuple(group for group in self.groups if group.at <= moment),
             depths=tuple(at),
             depth=at[-1].depth if at else 0,
             oldest_failed_at=at[-1].oldest_failed_at if at else None,
             next_run_at=None,
+            third_slot_at=None,
+            waiting_since=None,
             is_running_since=None,
             is_paused=False,
             drift_since=None,

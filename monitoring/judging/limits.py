@@ -26,6 +26,7 @@ class Limits:
     dlq_depth_warn: int = 1
     dlq_depth_fail: int = 0
     dlq_age_hours: int = 168
+    credential_days: int = 14  # before the known end of a credential; of the installation, RETL["CREDENTIAL_WARNING_DAYS"]
 
     def but(self, values: Mapping[str, Any]) -> Limits:
         """With those of ``values`` that are named here and not None."""
