@@ -64,12 +64,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "retl_project.middleware.MachineDoors",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "retl_project.urls"
@@ -153,6 +154,8 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
+# Probes and Prometheus call a process directly, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # a mapping of a thousand lines has nine fields each
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_HTTPONLY = True
@@ -225,6 +228,13 @@ RETL: dict[str, Any] = {
     "PRESET_FOLDER": env.str("RETL_PRESET_FOLDER", default=""),
     # Where people reach the console: the beginning of links in mails and messages.
     "BASE_URL": env.str("RETL_BASE_URL", default="http://127.0.0.1:8000").rstrip("/"),
+    # For other tools (docs/observability.md): who may read /metrics and the feeds; several tokens while one is exchanged.
+    "METRICS_TOKENS": tuple(env.list("RETL_METRICS_TOKENS", default=[])),
+    "METRICS_NETWORKS": tuple(env.list("RETL_METRICS_NETWORKS", default=["127.0.0.0/8", "::1/128"] if DEBUG else [])),
+    "FEED_TOKENS": tuple(env.list("RETL_FEED_TOKENS", default=[])),
+    # No tick for so long: no worker lives. A run at the head of a queue for so long, and nobody works: the queue is stuck.
+    "WORKER_SILENCE_SECONDS": env.int("RETL_WORKER_SILENCE_SECONDS", default=120),
+    "QUEUE_WAIT_SECONDS": env.int("RETL_QUEUE_WAIT_SECONDS", default=600),
     "LEASE_SECONDS": env.int("RETL_LEASE_SECONDS", default=30),
     "MAX_CRASHES": 3,
     "ATTEMPTS_KEPT_PER_STEP": 20,

@@ -60,6 +60,10 @@ class Cluster:
     def busy(self) -> list[markers.Busy]:
         return markers.busy(self.folder)
 
+    def has_answered(self) -> bool:
+        """A worker of this cluster began or ended a task since the cluster was started."""
+        return markers.last_proof(self.folder) > 0
+
     def rung(self, at: float) -> None:
         """A canary was put into the queue."""
         if self.unanswered_since is None or markers.last_proof(self.folder) > self.unanswered_since:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from django_q.tasks import async_task
 
 from syncs.models import Run
 from syncs.querysets import database_now
-from syncs.services import worker
+from syncs.services import heartbeats, worker
 from syncs.services.clusters import WORK, Cluster
 from syncs.services.doorbell import FAST_CLUSTER
 
@@ -66,6 +67,7 @@ class Pulse(threading.Thread):
         self.say = say
         self.stopping = threading.Event()
         self.suspects: set[str] = set()
+        self.part = f"{heartbeats.WORKER}{worker.worker_name()}"
         self._was_down = False
 
     def run(self) -> None:
@@ -95,11 +97,18 @@ class Pulse(threading.Thread):
         done = worker.tick()
         if done:
             self.say(f"tick: {done.started} started, {done.reaped} rescued, {done.rung} rung again")
+        heartbeats.beat(self.part, note=", ".join(f"{one.name}: {one.workers}" for one in self.clusters))
         if with_canary:
             ensure_tick_schedule()
+            heartbeats.forget_old_workers()
             for cluster in self.clusters:
+                self._beat_for(cluster)
                 self._ring(cluster)
         self.suspects = {cluster.name for cluster in self.clusters if self._hangs(cluster)}
+
+    def _beat_for(self, cluster: Cluster) -> None:
+        if cluster.exit_code() is None and cluster.has_answered() and not cluster.silent_seconds(time.time()):
+            heartbeats.beat(f"{heartbeats.CLUSTER}{cluster.name}", note=self.part.removeprefix(heartbeats.WORKER))
 
     def _ring(self, cluster: Cluster) -> None:
         waiting = OrmQ.objects.filter(key=cluster.name, lock__lte=timezone.now()).count()
@@ -205,4 +214,6 @@ class Supervisor:
             self.say(f"cluster {cluster.name}: {state}")
         if self._pulse.is_alive():
             self._pulse.join(timeout=5)
+        with contextlib.suppress(Error):
+            heartbeats.forget(self._pulse.part)
         self.say(f"worker {os.getpid()} ended")

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from syncs.models import Run
 from syncs.secrets import SecretsError
-from syncs.services import markers, runs, schedules, schema_watch
+from syncs.services import heartbeats, markers, runs, schedules, schema_watch
 from syncs.services.leases import DRAIN, Claim, draining_on_signals
 from syncs.signals import idled, ticked
 
@@ -39,6 +39,7 @@ def tick() -> Tick:
     started = schedules.start_due()
     reaped = runs.reap()
     done = Tick(started=len(started), reaped=len(reaped), rung=runs.ring_lost())
+    heartbeats.beat(heartbeats.TICK, note=worker_name())
     ticked.send_robust(sender=Tick)
     schema_watch.ring_due()  # last: nobody waits for it
     return done
@@ -85,6 +86,7 @@ def until_idle() -> int:
     done = 0
     with draining_on_signals(signal.SIGTERM, signal.SIGINT):
         schedules.start_due()
+        heartbeats.beat(heartbeats.TICK, note=worker_name())
         while not DRAIN.is_set():
             runs.reap()
             claim = runs.claim(worker=worker_name())

@@ -167,6 +167,8 @@ def test_pulse_beats_on_after_an_error(monkeypatch: pytest.MonkeyPatch, cluster:
 
     monkeypatch.setattr(worker, "tick", tick)
     monkeypatch.setattr(supervisor, "ensure_tick_schedule", lambda: None)
+    for name in ("beat", "forget_old_workers"):
+        monkeypatch.setattr(supervisor.heartbeats, name, lambda *_, **__: None)
     monkeypatch.setattr(supervisor.connections, "close_all", lambda: None)
     beat.run()
     assert said == ["the database does not answer (OperationalError); trying again", "the database answers again"]
