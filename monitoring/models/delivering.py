@@ -107,6 +107,11 @@ class Delivery(models.Model):
                 fields=["channel", "user", "event", "subject"],
                 condition=Q(user__isnull=False, resent_of__isnull=True),
             ),
+            models.UniqueConstraint(  # without a channel it goes to the person's own address; NULLs are never equal above
+                name="delivery_once_by_email",
+                fields=["user", "event", "subject"],
+                condition=Q(user__isnull=False, channel__isnull=True, resent_of__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -114,7 +119,8 @@ class Delivery(models.Model):
 
 
 class Subscription(models.Model):
-    """What one person wants to be told, and how. ``channel`` empty: in the console only (and by email where ``by_email``).
+    """What one person wants to be told of some syncs, and how. A notice in the console comes at once in any case; ``channel``
+    and ``by_email`` say where else. Without a row of the person: ``services.timing.default``.
 
     Quiet hours are times of the day in ``timezone``; what is less grave than ``quiet_lets_through`` waits for their end,
     or goes to ``fallback`` at once where there is one.
@@ -124,7 +130,7 @@ class Subscription(models.Model):
     follows = models.CharField(max_length=8, choices=labelled(Follows), default=Follows.OWNED)
     min_severity = models.CharField(max_length=8, choices=labelled(Severity), default=Severity.WARNING)
     by_email = models.BooleanField(default=False)
-    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.CASCADE, related_name="subscriptions")
+    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.SET_NULL, related_name="subscriptions")
     digest = models.CharField(max_length=8, choices=labelled(Digest), default=Digest.NONE)
     digest_hour = models.PositiveSmallIntegerField(default=8)
     digest_weekday = models.PositiveSmallIntegerField(default=0)  # Monday
@@ -146,6 +152,7 @@ class Subscription(models.Model):
                 condition=Q(quiet_from__isnull=True, quiet_until__isnull=True)
                 | Q(quiet_from__isnull=False, quiet_until__isnull=False),
             ),
+            models.UniqueConstraint(name="subscription_once", fields=["user", "follows"]),
             models.CheckConstraint(name="subscription_hour_real", condition=Q(digest_hour__lte=23, digest_weekday__lte=6)),
         ]
 

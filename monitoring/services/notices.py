@@ -1,0 +1,100 @@
+"""Messages to people in the console: the bell, and the page behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db.models import Max, Q, QuerySet
+
+from monitoring.channels.base import Message
+from monitoring.models import Incident, Notice
+from monitoring.services import audience
+from syncs.services import access
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+MOST_COUNTED = 100  # the bell says "99+"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """``sync_id``: the only sync it speaks of, where there is one: who may not see that any more does not see the note."""
+
+    user_id: int
+    message: Message
+    sync_id: int | None = None
+
+
+def write(notes: Iterable[Note], *, at: datetime, incident: Incident | None = None) -> int:
+    """One notice for each. Earlier ones about the incident need not be read any more: the
+    bell counts things, not messages."""
+    made = [
+        Notice(
+            user_id=note.user_id,
+            incident=incident,
+            sync_id=note.sync_id,
+            event=note.message.event,
+            severity=note.message.severity,
+            title=note.message.title[:255],
+            text=note.message.text,
+            url=inner(note.message.links[0][1]) if note.message.links else "",
+            created_at=at,
+        )
+        for note in notes
+    ]
+    if made and incident is not None:
+        Notice.objects.filter(incident=incident, user__in=[one.user_id for one in made], read_at__isnull=True).update(
+            read_at=at
+        )
+    Notice.objects.bulk_create(made)
+    return len(made)
+
+
+def to_admins(message: Message, *, at: datetime) -> int:
+    """What concerns the set-up of alerting itself, such as a channel that was switched off. Returns how many are told."""
+    return write([Note(one.id, message) for one in audience.able().values() if one.is_admin], at=at)
+
+
+def last_told(incident: Incident) -> dict[int, str]:
+    """The event of the newest notice about it, by id of the user."""
+    newest = Notice.objects.filter(incident=incident).order_by().values("user").annotate(last=Max("pk")).values("last")
+    return dict(Notice.objects.filter(pk__in=newest).values_list("user_id", "event"))
+
+
+def inner(url: str) -> str:
+    """An address without the console's own origin; "" for any other, which a notice never leads to."""
+    base = settings.RETL["BASE_URL"]
+    path = url[len(base) :] if url.startswith(f"{base}/") else url
+    parts = urlsplit(path)
+    is_ours = not parts.scheme and not parts.netloc and path.startswith("/") and not path.startswith("//")
+    return path[:500] if is_ours and "\\" not in path else ""
+
+
+# --- for the person
+
+
+def of(user: User) -> QuerySet[Notice]:
+    """His own, newest first; without those about syncs that he may not see any more."""
+    own = Notice.objects.filter(user=user)
+    ids = access.visible_sync_ids(user)
+    if ids is None:
+        return own
+    of_sync = Q(sync=None) | Q(sync__in=ids)
+    return own.filter(of_sync, Q(incident=None) | Q(incident__sync=None) | Q(incident__sync__in=ids))
+
+
+def unread_count(user: User) -> int:
+    """At most ``MOST_COUNTED``: one look into the index of unread notices."""
+    return Notice.objects.filter(user=user, read_at__isnull=True).order_by()[:MOST_COUNTED].count()
+
+
+def mark_read(user: User, *, at: datetime, ids: Collection[int] | None = None) -> int:
+    """These, or all of his own. Returns how many were unread."""
+    unread = Notice.objects.filter(user=user, read_at__isnull=True)
+    return (unread if ids is None else unread.filter(pk__in=ids)).update(read_at=at)
