@@ -213,6 +213,9 @@ _MASKED_FIELDS = [
     *("iban", "bic", "account number", "card", "cvv", "cvc", "tax id", "national id", "ip"),
     *("token", "password", "passwd", "secret", "api key", "access key", "private key"),
 ]
+_PURGE_HOUR = env.str("RETL_PURGE_HOUR", default="3").strip()
+if _PURGE_HOUR not in ("", *map(str, range(24))):
+    raise ImproperlyConfigured(f"RETL_PURGE_HOUR is “{_PURGE_HOUR}”. Write an hour from 0 to 23 (UTC), or leave it empty.")
 RETL: dict[str, Any] = {
     "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
     "REJECTED_ROW_SINK": "dlq.sink.DLQSink",
@@ -248,6 +251,8 @@ RETL: dict[str, Any] = {
     # Exports: files of dead letters. Where web and worker processes run on several machines, they must share the folder.
     "EXPORT_DIR": env.str("RETL_EXPORT_DIR", default=str(VAR_DIR / "exports")),
     "EXPORT_DAYS": env.int("RETL_EXPORT_DAYS", default=7),
+    # Hour of the day (UTC) from which what is older than the retention rules say is deleted; empty: only when somebody asks.
+    "PURGE_HOUR": int(_PURGE_HOUR) if _PURGE_HOUR else None,
     "EXPORT_STREAM_ROWS": 10_000,  # up to so many are downloaded at once; more are written in the background
     # Words in names of fields whose values are masked: on pages, in exports and evidence bundles; docs/roles.md says how pages
     # show them. MASK_PAGES False: pages show all values to everybody who sees dead letters.

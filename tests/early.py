@@ -7,6 +7,7 @@ from tests import postgres
 
 os.environ.pop("DATABASE_URL", None)
 os.environ.setdefault("REDRIVE_VAR", tempfile.mkdtemp(prefix="redrive-test-"))
+os.environ.setdefault("RETL_PURGE_HOUR", "")  # no purge begins by itself: tests count what a tick rings for
 postgres.ensure()
 if os.environ.get("REDRIVE_TEST_DB", "sqlite") == "postgresql":
     if not os.environ[postgres.ENV]:
