@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
+from syncs import log_context
 from syncs.destinations.base import Destination
 from syncs.engine.ports import Clock, Control
 from syncs.engine.sending import Sending
@@ -37,7 +38,12 @@ class Calls:
         self._destination = destination
         self._control = control
         self._clock = clock
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="send")
+        self._pool = ThreadPoolExecutor(
+            max_workers=threads,
+            thread_name_prefix="send",
+            initializer=log_context.take_over,
+            initargs=(log_context.about(),),
+        )
         self._answers: SimpleQueue[Answer | None] = SimpleQueue()
         self.in_flight = 0
         self.sent_number = 0

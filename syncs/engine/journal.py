@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
+from syncs import log_context
 from syncs.choices import StepKind, StepStatus
 from syncs.engine.ports import Clock, Commit, Counts, Recorder, Rejected, Send, StepUpdate
 from syncs.engine.sending import UploadStep
@@ -33,7 +34,9 @@ class Journal:
         self._query: StepUpdate | None = None
         self._is_query_written = True
         self._last_write = clock.monotonic()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
+        self._pool = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="record", initializer=log_context.take_over, initargs=(log_context.about(),)
+        )
         self._writing: Future[None] | None = None
         self._is_urgent = False
 

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from syncs import log_context
 from syncs.choices import Detection, OnMappingError, RunStatus, SyncMode, Trigger
 from syncs.destinations.base import Destination
 from syncs.engine import mapping
@@ -54,11 +55,12 @@ def execute(claim: leases.Claim) -> None:
     # keep it from them for 5 ms each time.
     sys.setswitchinterval(0.0002)
     run = Run.objects.select_related("sync__source", "sync__destination", "version").get(pk=claim.run_id)
-    try:
-        with leases.LeaseKeeper(claim) as control:
-            _Execution(run, claim, control).go()
-    except FenceLostError as error:
-        log.warning("Run %s: %s This worker wrote nothing more.", claim.run_id, error)
+    with log_context.working_on(run_id=claim.run_id, sync_id=run.sync_id):
+        try:
+            with leases.LeaseKeeper(claim) as control:
+                _Execution(run, claim, control).go()
+        except FenceLostError as error:
+            log.warning("Run %s: %s This worker wrote nothing more.", claim.run_id, error)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from django.conf import settings
 from django.db import Error, connection
 
+from syncs import log_context
 from syncs.engine.ports import Flag
 from syncs.errors import FenceLostError
 from syncs.models import Run
@@ -62,6 +63,7 @@ class LeaseKeeper:
         self._live_runs = 1
         self._lost = False
         self._stop = threading.Event()
+        self._about = log_context.about()
         self._thread = threading.Thread(target=self._keep, name=f"lease-of-run-{claim.run_id}", daemon=True)
 
     def __enter__(self) -> LeaseKeeper:
@@ -86,6 +88,7 @@ class LeaseKeeper:
         return None if self.concurrency is None else max(1, self.concurrency // self._live_runs)
 
     def _keep(self) -> None:
+        log_context.take_over(self._about)
         pause = min(POLL_SECONDS, self._renew_every / 2)
         renewed_at = self._ends - lease_seconds()
         try:

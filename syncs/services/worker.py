@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.db import DatabaseError
 
+from syncs import log_context
 from syncs.models import Run
 from syncs.secrets import SecretsError
 from syncs.services import heartbeats, markers, runs, schedules, schema_watch
@@ -68,14 +69,15 @@ def execute(claim: Claim) -> None:
     """Run it to its end. What nobody foresaw fails the run by name; it would fail the same way for the next worker."""
     from syncs.services import execution
 
-    try:
-        execution.execute(claim)
-    except DatabaseError:
-        raise  # the lease ends by itself, and the run goes on when the database does
-    except Exception as error:
-        logger.exception("Run %s stopped by an error that nobody foresaw.", claim.run_id)
-        unforeseen = f"An unforeseen error stopped the run ({type(error).__name__}). The worker's log has the details."
-        runs.abandon(claim, str(error) if isinstance(error, SecretsError) else unforeseen)
+    with log_context.working_on(run_id=claim.run_id):
+        try:
+            execution.execute(claim)
+        except DatabaseError:
+            raise  # the lease ends by itself, and the run goes on when the database does
+        except Exception as error:
+            logger.exception("Run %s stopped by an error that nobody foresaw.", claim.run_id)
+            unforeseen = f"An unforeseen error stopped the run ({type(error).__name__}). The worker's log has the details."
+            runs.abandon(claim, str(error) if isinstance(error, SecretsError) else unforeseen)
 
 
 def until_idle() -> int:

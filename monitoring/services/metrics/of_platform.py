@@ -59,8 +59,8 @@ def _add_work(samples: Samples) -> None:
         samples.add(names.RUNS, runs.get(status, 0), status.value)
     operations = BulkOperation.objects.filter(status__in=OPERATION_ACTIVE).order_by().values_list("status")
     active = dict(operations.annotate(n=Count("pk")))
-    for status in OPERATION_ACTIVE:
-        samples.add(names.OPERATIONS, active.get(status, 0), status.value)
+    for stage in OPERATION_ACTIVE:
+        samples.add(names.OPERATIONS, active.get(stage, 0), stage.value)
     incidents = Incident.objects.exclude(state=IncidentState.RESOLVED).order_by().values_list("condition", "severity", "state")
     for *labels, count in incidents.annotate(n=Count("pk")):
         samples.add(names.INCIDENTS, count, *labels)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import Any
 
 from django.conf import settings
@@ -8,6 +9,8 @@ from django.core.management.base import BaseCommand
 
 from syncs.services import worker
 from syncs.services.supervisor import Pace, Supervisor
+
+logger = logging.getLogger("retl_worker")
 
 
 def _positive(text: str) -> float:
@@ -42,5 +45,8 @@ class Command(BaseCommand):
         Supervisor(workers=max(1, options["workers"]), pace=pace, say=self._say).run()
 
     def _say(self, line: str) -> None:
+        if settings.LOG_FORMAT == "json":
+            logger.info("%s", line)
+            return
         self.stdout.write(f"retl_worker: {line}")
         self.stdout.flush()
