@@ -1,4 +1,5 @@
-"""What monitoring hears from the syncs. A signal that is lost costs seconds: the tick looks at every sync anyway."""
+"""What monitoring hears from the syncs. A signal that is lost costs seconds: what happened left a touch,
+and the tick judges every sync that has one."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from monitoring.services import rollup
-from syncs.models import Run, Sync
+from monitoring.services import evaluation
+from syncs.models import Run
 from syncs.signals import connection_switched, run_finished, sync_switched, ticked
 
 
@@ -15,20 +16,19 @@ from syncs.signals import connection_switched, run_finished, sync_switched, tick
 def on_run_finished(run_id: int, **_: Any) -> None:
     sync_id = Run.objects.filter(pk=run_id).values_list("sync_id", flat=True).first()
     if sync_id is not None:
-        rollup.recompute(sync_id)
+        evaluation.judge(sync_id)
 
 
 @receiver(sync_switched)
 def on_sync_switched(sync_id: int, **_: Any) -> None:
-    rollup.recompute(sync_id)
+    evaluation.judge(sync_id)
 
 
 @receiver(connection_switched)
 def on_connection_switched(connection_id: int, **_: Any) -> None:
-    for sync_id in Sync.objects.active().filter(destination_id=connection_id).values_list("pk", flat=True):
-        rollup.recompute(sync_id)
+    evaluation.judge_connection(connection_id)
 
 
 @receiver(ticked)
 def on_ticked(**_: Any) -> None:
-    rollup.recompute_all()
+    evaluation.judge_due()

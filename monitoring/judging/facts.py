@@ -32,6 +32,7 @@ class RunFact:
     started_at: datetime | None
     finished_at: datetime
     read: int = 0
+    vanished: int = 0  # mirror: rows to delete, beside those read
     accepted: int = 0
     unchanged: int = 0
     dead_lettered: int = 0
@@ -151,6 +152,7 @@ class Facts:
     open_errors: tuple[OpenErrors, ...] = ()
     changes: tuple[ChangeFact, ...] = ()
     status: str = ""
+    status_reason: str = ""
     status_since: datetime | None = None
     better_count: int = 0
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dlq.models import BulkOperation, DLQEntry
-from monitoring.services import rollup
+from monitoring.services import evaluation
 from retl_project.demo import crm_connection, setup
 from syncs.choices import ConnectionRole, Trigger
 from syncs.models import Connection, FieldMapping, Run, Sync
@@ -113,7 +113,7 @@ def test_a_new_required_field_is_noticed_explained_mapped_and_the_backlog_cleare
     stage.rename("DE", "FR", "JP")
     assert stage.run().dead_lettered_count == 3
     assert set(DLQEntry.objects.values_list("error_type", "field")) == {("missing_required", "tier")}
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
 
     # Status and event: the refresh finds the change and says whom it touches.
     agent.go(at_sync)
@@ -175,6 +175,6 @@ def test_a_new_required_field_is_noticed_explained_mapped_and_the_backlog_cleare
     assert {code for code, properties in held.items() if properties.get("tier") == "gold"} >= {"DE", "FR", "JP"}
     assert held["JP"]["name"] == "Japan again"
     assert stage.run().dead_lettered_count == 0
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     agent.go(at_sync)
     assert page.locator("h1 .badge-healthy").count() == 1

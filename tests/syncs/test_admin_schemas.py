@@ -219,9 +219,9 @@ def test_acknowledging_needs_a_reason_and_still_waits_for_the_preview(root: Clie
 def test_page_of_a_sync_leads_to_the_drift_and_refreshes(root: Client, target: Target):
     target.drift()
     make_run(target.sync)
-    from monitoring.services import rollup
+    from monitoring.services import evaluation
 
-    rollup.recompute(target.sync.pk)
+    evaluation.judge(target.sync.pk)
     text = text_of(root, f"/admin/syncs/sync/{target.sync.pk}/")
     assert "Destination schema changed: the new field “tier” is required." in text
     assert text.count(at_drift(target)) >= 2

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from monitoring.services import rollup
+from monitoring.services import evaluation
 from syncs.models import AuditEvent, Connection, Sync
 from syncs.services import credentials
 from tests import seeds
@@ -33,7 +33,7 @@ def statuses(syncs: list[Sync]) -> list[tuple[str, str]]:
 def test_ended_login_shows_at_once_on_every_sync_of_the_connection(
     syncs: list[Sync], django_capture_on_commit_callbacks: object
 ):
-    rollup.recompute_all()
+    evaluation.judge_due()
     connection = syncs[0].destination
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
         assert credentials.lost(connection.pk, "The destination has ended the login.")
@@ -53,7 +53,7 @@ def test_ended_login_shows_at_once_on_every_sync_of_the_connection(
 def test_known_end_of_a_credential_is_told_days_before(syncs: list[Sync], days: int, expected: tuple[str, str]):
     ends_at = timezone.now() + timedelta(days=days)
     Connection.objects.filter(pk=syncs[0].destination_id).update(credential_expires_at=ends_at)
-    rollup.recompute_all()
+    evaluation.judge_due()
     status, reason = statuses(syncs)[0]
     assert status == expected[0]
     assert expected[1] in reason
@@ -64,7 +64,7 @@ def test_warning_stands_behind_what_is_worse(syncs: list[Sync]):
     seeds.run(syncs[0], "partial", refused=12)
     seeds.run(syncs[1], "failed", failure_message="The host could not be reached.")
     Connection.objects.filter(pk=syncs[0].source_id).update(credential_expires_at=timezone.now())
-    rollup.recompute_all()
+    evaluation.judge_due()
     first, second, third = statuses(syncs)
     assert first[1].startswith("Last run dead-lettered 12 of 1,000 rows; 0 open. The credential of")
     assert second == ("failing", "The host could not be reached.")

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from dlq.models import ErrorGroup
-from monitoring.services import rollup
+from monitoring.models import StatusChange
+from monitoring.services import evaluation, facts
 from syncs.models import Run, Sync
 from syncs.services import syncs as sync_service
 from syncs.services import worker
@@ -30,8 +29,9 @@ def status(sync: Sync) -> tuple[str, str]:
 
 
 def test_sync_without_runs_is_unconfigured(sync: Sync):
-    assert not rollup.recompute(sync.pk)
+    assert evaluation.judge(sync.pk)
     assert status(sync) == ("unconfigured", "Never ran.")
+    assert not StatusChange.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -52,66 +52,66 @@ def test_last_ended_run_decides(sync: Sync, run: dict[str, Any], expected: str, 
     seeds.run(sync, **run)
     for silent in ("cancelled", "skipped", "queued", "running"):
         seeds.run(sync, silent)
-    assert rollup.recompute(sync.pk)
+    assert evaluation.judge(sync.pk)
     assert status(sync) == (expected, words)
 
 
 def test_open_dead_letters_keep_a_sync_degraded_until_they_are_closed(sync: Sync):
     run = seeds.run(sync, "partial", read=28_298, refused=714)
     seeds.entries(run, 714)
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("degraded", "Last run dead-lettered 714 of 28,298 rows; 714 open.")
     seeds.run(sync)
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("degraded", "Last run succeeded, but 714 dead letters of earlier runs are open.")
     ErrorGroup.objects.filter(sync=sync).update(open_count=1)
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync)[1] == "Last run succeeded, but 1 dead letter of earlier runs is open."
     ErrorGroup.objects.filter(sync=sync).update(open_count=0)
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("healthy", "")
 
 
 def test_reprocess_does_not_make_a_degraded_sync_healthy(sync: Sync):
     seeds.run(sync, "partial", refused=5)
     seeds.run(sync, "succeeded", trigger="reprocess")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync)[0] == "degraded"
 
 
 def test_failed_reprocess_makes_a_sync_failing(sync: Sync):
     seeds.run(sync)
     seeds.run(sync, "failed", trigger="reprocess", failure_message="The token was refused.")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("failing", "The token was refused.")
 
 
 @pytest.mark.parametrize("code", ["config", "address_refused"])
 def test_sync_that_its_set_up_never_let_run_is_unconfigured(sync: Sync, code: str):
     seeds.run(sync, "failed", failure_code=code, failure_message="The query has no column “id”.")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("unconfigured", "The query has no column “id”.")
 
 
 def test_sync_that_has_worked_and_lost_its_set_up_is_failing(sync: Sync):
     seeds.run(sync)
     seeds.run(sync, "failed", failure_code="config", failure_message="The query has no column “id”.")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("failing", "The query has no column “id”.")
 
 
 def test_since_moves_with_the_status_only(sync: Sync):
     seeds.run(sync, "failed", failure_message="first")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     status(sync)
     since = sync.status_since
     seeds.run(sync, "failed", failure_message="second")
-    assert rollup.recompute(sync.pk)
+    assert evaluation.judge(sync.pk)
     assert status(sync) == ("failing", "second")
     assert sync.status_since == since
-    assert not rollup.recompute(sync.pk)
+    assert [change.after for change in StatusChange.objects.all()] == ["failing"]
     seeds.run(sync)
-    assert rollup.recompute(sync.pk)
+    assert evaluation.judge(sync.pk)
     status(sync)
     assert sync.status_since > since
 
@@ -119,45 +119,29 @@ def test_since_moves_with_the_status_only(sync: Sync):
 def test_archived_and_unknown_syncs_are_left_alone(sync: Sync):
     seeds.run(sync)
     Sync.objects.filter(pk=sync.pk).update(is_archived=True)
-    assert not rollup.recompute(sync.pk)
-    assert not rollup.recompute(10**9)
-    assert rollup.recompute_all() == 0
+    assert not evaluation.judge(sync.pk)
+    assert not evaluation.judge(10**9)
+    assert evaluation.judge_due() == 0
     assert status(sync)[0] == "unconfigured"
 
 
 def test_verdict_on_older_facts_never_replaces_a_newer_one(sync: Sync, monkeypatch: pytest.MonkeyPatch):
-    """Between reading and writing, a run ends and its own recompute is faster."""
+    """Between reading and writing, somebody pauses the sync."""
     seeds.run(sync, "failed", failure_message="old")
-    judge: Callable[[rollup.Facts], rollup.Health] = rollup.judge
-    asked = []
-
-    def overtaken(facts: rollup.Facts) -> rollup.Health:
-        asked.append(facts.last)
-        if len(asked) == 1:
-            seeds.run(sync, "partial", refused=3)
-            assert rollup.recompute(sync.pk)
-        return judge(facts)
-
-    monkeypatch.setattr(rollup, "judge", overtaken)
-    assert not rollup.recompute(sync.pk)
-    assert status(sync)[0] == "degraded"
-    assert len(asked) == 3  # the overtaken one, the faster one, and the overtaken one once more
-
-
-def test_recompute_all_asks_two_queries_and_writes_what_differs(sync: Sync, django_assert_num_queries: Any):
-    others = [seeds.sync(sync.source, sync.destination, f"other {number}") for number in range(5)]
-    for one in (sync, *others):
-        seeds.run(one)
-    assert rollup.recompute_all() == 6
-    with django_assert_num_queries(2):
-        assert rollup.recompute_all() == 0
-    assert {one.status for one in Sync.objects.all()} == {"healthy"}
+    read = [facts.load(sync.pk, timezone.now())]
+    Sync.objects.filter(pk=sync.pk).update(is_paused=True, pause_reason="rotation")
+    load = facts.load
+    monkeypatch.setattr(facts, "load", lambda *given: read.pop() if read else load(*given))
+    assert evaluation.judge(sync.pk)
+    assert status(sync) == ("paused", "rotation")
+    assert not read
+    assert [change.after for change in StatusChange.objects.all()] == ["paused"]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_pause_and_resume_show_at_once(sync: Sync):
     seeds.run(sync)
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     sync_service.pause(sync, by=None, reason="rotation")
     assert status(sync) == ("paused", "rotation")
     sync_service.resume(sync, by=None)
@@ -194,10 +178,10 @@ def test_tick_heals_a_status_whose_signal_was_lost(sync: Sync):
 
 @pytest.mark.django_db(transaction=True)
 def test_tick_goes_on_when_the_roll_up_breaks(sync: Sync, monkeypatch: pytest.MonkeyPatch):
-    def broken() -> QuerySet[Sync]:
+    def broken() -> int:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(rollup, "recompute_all", broken)
+    monkeypatch.setattr(evaluation, "judge_due", broken)
     Sync.objects.filter(pk=sync.pk).update(schedule_kind="interval", interval_minutes=5, next_run_at=timezone.now())
     assert worker.tick().started == 1
     assert Run.objects.filter(sync=sync).exists()
@@ -206,12 +190,12 @@ def test_tick_goes_on_when_the_roll_up_breaks(sync: Sync, monkeypatch: pytest.Mo
 def test_drift_degrades_a_sync_until_it_is_settled_and_failing_wins(sync: Sync):
     seeds.run(sync)
     Sync.objects.filter(pk=sync.pk).update(drift_since=timezone.now(), drift_reason="the new field “tier” is required")
-    assert rollup.recompute(sync.pk)
+    assert evaluation.judge(sync.pk)
     assert status(sync) == ("degraded", "Destination schema changed: the new field “tier” is required.")
     seeds.run(sync, "failed", failure_message="The host could not be reached.")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("failing", "The host could not be reached.")
     seeds.run(sync)
     Sync.objects.filter(pk=sync.pk).update(drift_since=None, drift_reason="")
-    rollup.recompute(sync.pk)
+    evaluation.judge(sync.pk)
     assert status(sync) == ("healthy", "")
