@@ -28,8 +28,6 @@ class RetlAdminSite(admin.AdminSite):
             super().register(wanted, admin_class, **options)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        from retl_project import overview  # this module is imported before the models are
+        from monitoring.admin import dashboard_page  # this module is imported before the models are
 
-        context = {**self.each_context(request), "title": self.index_title, "subtitle": None, **overview.context(request)}
-        request.current_app = self.name
-        return TemplateResponse(request, "admin/index.html", {**context, **(extra_context or {})})
+        return dashboard_page.page(self, request, extra_context)

@@ -183,31 +183,5 @@ def test_staff_without_rights_is_refused(data: Any, url: str):
     assert client.get(url).status_code == 403
 
 
-def test_overview_of_someone_without_rights_says_so(data: Any):
-    client = Client()
-    client.force_login(User.objects.create_user("nobody", is_staff=True))
-    html = page(client, "/admin/")
-    assert "Your account has no rights here" in html
-    assert "Churn scores" not in html
-
-
-def test_overview_counts_what_needs_attention(ana: Client, data: Any):
-    answer = ana.get("/admin/")
-    figures = {figure.label: figure.value for figure in answer.context["figures"]}
-    assert figures == {"Failing syncs": "2", "Open dead letters": "586", "New dead letters": "586", "Failed run": "1"}
-    assert [line["sync"].status for line in answer.context["attention"]] == ["failing", "failing", "degraded"]
-    days = [bar["day"] for bar in answer.context["chart"]["bars"]]
-    assert sum(day.accepted for day in days) == answer.context["chart"]["accepted"] > 0
-    for figure in answer.context["figures"]:
-        assert ana.get(figure.url).status_code == 200
-        assert "could not be read" not in ana.get(figure.url).content.decode()
-
-
-def test_overview_of_an_empty_console_invites(admin_client: Client):
-    html = page(admin_client, "/admin/")
-    assert "No runs yet" in html
-    assert "Nothing needs attention" in html
-
-
 def test_background_queue_has_no_pages(admin_client: Client):
     assert admin_client.get("/admin/django_q/").status_code == 404
