@@ -6,10 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.dispatch import receiver
+from django.utils import timezone
 
-from monitoring.services import evaluation
+from monitoring.services import alerts, evaluation
+from monitoring.services.retention import passes
 from syncs.models import Run
-from syncs.signals import connection_switched, run_finished, sync_switched, ticked
+from syncs.signals import connection_switched, idled, run_finished, sync_switched, ticked
 
 
 @receiver(run_finished)
@@ -32,3 +34,18 @@ def on_connection_switched(connection_id: int, **_: Any) -> None:
 @receiver(ticked)
 def on_ticked(**_: Any) -> None:
     evaluation.judge_due()
+
+
+@receiver(ticked)
+def look_after_purges(**_: Any) -> None:
+    passes.look_after()
+
+
+@receiver(idled)
+def purge_here(**_: Any) -> bool:
+    return passes.advance_here()
+
+
+@receiver(ticked)
+def tend_incidents(**_: Any) -> None:
+    alerts.tend(timezone.now())

@@ -142,7 +142,7 @@ def _standing(at: Situation, seen: Mapping[str, Seen], by_cause: Mapping[str, Kn
 def _found(at: Situation, one: Seen, incident: Known | None, leads: list[Lead]) -> Iterator[Step]:
     # What several syncs share follows from nothing that is wrong with one of them.
     others = [] if is_shared(one.cause) else [each for each in leads if each.cause != one.cause]
-    lead = lead_of(one.condition, one.severity, others, at)
+    lead = lead_of(one.condition, one.severity, others, at) or _together(one, incident, leads)
     if incident is None or (incident.is_over and _is_new(at, one, incident)):
         if not at.is_paused:
             yield from _opened(one, incident, lead, at)
@@ -153,17 +153,25 @@ def _found(at: Situation, one: Seen, incident: Known | None, leads: list[Lead]) 
         yield Step(Kind.JOINED, one.cause, incident.id, one)
     if incident.follows_id is None and lead is not None and lead.ended_at is None:
         yield Step(Kind.SUPPRESSED, one.cause, incident.id, one, lead=lead)
-    if incident.follows_id is not None and lead is None:
+    if incident.follows_id is not None and lead is None and one.condition not in LASTING:
         yield Step(Kind.RELEASED, one.cause, incident.id, one)
     if is_graver(one.severity, incident.severity):
         yield Step(Kind.CHANGED, one.cause, incident.id, one, severity=one.severity)
+
+
+def _together(one: Seen, incident: Known | None, leads: list[Lead]) -> Lead | None:
+    """New errors that one judgement brings have one origin, a deployment for example: people are told of the first of them."""
+    if incident is not None or one.condition not in LASTING:
+        return None
+    first = next((lead for lead in leads if lead.incident_id is None and lead.condition in LASTING), None)
+    return first if first is not None and first.cause != one.cause else None
 
 
 def _opened(one: Seen, incident: Known | None, lead: Lead | None, at: Situation) -> Iterator[Step]:
     is_back = incident is not None and _comes_back(at, incident)
     kind = Kind.REOPENED if is_back else Kind.OPENED
     if one.condition == Condition.RECOVERY:
-        if incident is None or (one.head.run_id is not None and incident.run_id != one.head.run_id):
+        if incident is None or incident.ended_at is None or at.now - incident.ended_at > CALM:
             yield Step(Kind.RECOVERED, one.cause, None, one)
         return
     yield Step(kind, one.cause, incident.id if incident and is_back else None, one, lead=lead)

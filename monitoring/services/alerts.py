@@ -1,7 +1,7 @@
 """Incidents: opened, joined, made graver, left, resolved and reopened as the findings of the rules in force demand.
 
 ``apply`` is part of the judgement of one sync, in its transaction. What several judgements share, an incident of a connection,
-is locked here, in the order of ids. ``judging.plan`` decides, ``incident_steps`` writes down and tells people.
+is locked here, in the order of ids. ``judging.plan`` decides, ``incident_desk`` writes down and tells people.
 """
 
 from __future__ import annotations
@@ -14,35 +14,34 @@ from django.db import transaction
 from django.db.models import Count, Max, Q
 
 from dlq.choices import GroupState
-from monitoring.choices import PLATFORM, Condition, IncidentState, Severity
+from monitoring.choices import PLATFORM, Condition, Severity
 from monitoring.judging.causality import ECHO_MAX, LEADS, Lead, Situation
+from monitoring.judging.conditions import find
 from monitoring.judging.facts import Facts, Finding
 from monitoring.judging.limits import DEFAULTS, Limits
 from monitoring.judging.plan import CALM, LASTING, Known, Seen, merged, plan
 from monitoring.models import Incident, IncidentSync
-from monitoring.services import alert_rules, incident_steps
-from syncs.models import SyncTouch
+from monitoring.services import alert_rules, incident_desk, incident_steps
+from syncs.services import touches
 
 logger = logging.getLogger(__name__)
 
-LIVE = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+LIVE = incident_steps.LIVE
 
 
 def apply(facts: Facts, limits: Limits = DEFAULTS) -> None:
     """Bring the incidents of one sync in line with ``facts``. ``limits``: the thresholds of the sync, which stand where a rule
     names none. Call it in the transaction that holds the sync's watch."""
-    from monitoring.judging.conditions import find  # type: ignore[import-not-found,unused-ignore]
-
     seen = merged(alert_rules.found(alert_rules.active(), facts, limits, find))
+    memberships = list(IncidentSync.objects.filter(sync=facts.sync_id, recovered_at=None))
+    if not seen and not memberships:
+        return
     with transaction.atomic():
-        memberships = list(IncidentSync.objects.filter(sync=facts.sync_id, recovered_at=None).select_related("incident"))
-        if not seen and not memberships:
-            return
         incidents = _locked(seen, [one.incident_id for one in memberships])
         known = _known(incidents, memberships, facts.sync_id)
         at = Situation.of(facts)
         made = plan(at, seen, known, _former(seen, facts.sync_id, facts.now))
-        incident_steps.perform(made, {one.pk: one for one in incidents}, now=facts.now, sync_id=facts.sync_id)
+        incident_desk.perform(made, {one.pk: one for one in incidents}, now=facts.now, sync_id=facts.sync_id)
 
 
 def apply_platform(findings: Sequence[Finding], now: datetime) -> None:
@@ -55,46 +54,58 @@ def apply_platform(findings: Sequence[Finding], now: datetime) -> None:
         incidents += _last_of(set(seen) - {one.cause for one in incidents})
         if seen or incidents:
             made = plan(Situation(now), seen, [_as_known(one) for one in incidents])
-            incident_steps.perform(made, {one.pk: one for one in incidents}, now=now)
+            incident_desk.perform(made, {one.pk: one for one in incidents}, now=now)
 
 
 def tend(now: datetime) -> int:
-    """What ends by the clock or elsewhere: mutes, errors that somebody has dealt with, and what has been calm for long enough.
-    Called by the tick; looks at incidents that are not over only. Returns how many were seen to."""
-    return sum(_each(now, work, ids) for work, ids in _due(now))
+    """What ends by the clock or elsewhere: mutes, errors that somebody has dealt with, archived syncs, what has been calm for
+    long enough. Called by the tick; looks at incidents that are not over only. Returns how many were seen to."""
+    return sum(_tended(pk, work, now) for pk, work in _due(now))
 
 
-def _due(now: datetime) -> list[tuple[str, list[int]]]:
+def _due(now: datetime) -> list[tuple[int, str]]:
     live = Incident.objects.filter(state__in=LIVE)
+    if not live.exists():
+        return []
     settled = Q(group__state__in=(GroupState.RESOLVED, GroupState.ACKNOWLEDGED)) | Q(group__open_count=0) | Q(group=None)
-    calm = live.filter(reopened_count__gte=2, last_seen_at__lte=now - CALM)
-    echoed = live.filter(follows__resolved_at__lte=now - timedelta(hours=24))
-    return [
-        ("unmute", list(live.filter(muted_until__lte=now).values_list("pk", flat=True))),
-        ("settle", list(live.filter(settled, condition__in=LASTING).values_list("pk", flat=True))),
-        ("touch", sorted({*calm.values_list("pk", flat=True), *echoed.values_list("pk", flat=True)})),
-    ]
+    awake = live.filter(affected__recovered_at=None, affected__sync__is_paused=False, affected__sync__is_archived=False)
+    calm = Q(reopened_count__gte=2, last_seen_at__lte=now - CALM)
+    echoed = Q(follows__resolved_at__lte=now - ECHO_MAX)
+    found = {
+        "unmute": live.filter(muted_until__lte=now),
+        "settle": live.filter(settled, condition__in=LASTING),
+        "release": live.filter(condition__in=LASTING, follows__resolved_at__lte=now - timedelta(hours=24)),
+        "archive": live.filter(affected__recovered_at=None, affected__sync__is_archived=True),
+        "touch": awake.filter(calm | echoed).exclude(condition__in=LASTING),
+    }
+    return [(pk, work) for work, chosen in found.items() for pk in sorted(set(chosen.values_list("pk", flat=True)))]
 
 
-def _each(now: datetime, work: str, ids: list[int]) -> int:
-    done = 0
-    for pk in ids:
-        try:
-            with transaction.atomic():
-                if work == "touch":
-                    affected = IncidentSync.objects.filter(incident=pk, recovered_at=None).values_list("sync_id", flat=True)
-                    SyncTouch.objects.bulk_create([SyncTouch(sync_id=sync_id, at=now) for sync_id in affected])
-                else:
-                    incident = Incident.objects.select_for_update(of=("self",)).filter(pk=pk, state__in=LIVE).first()
-                    if incident is not None:
-                        _TENDING[work](incident, now)
-                done += 1
-        except Exception:
-            logger.exception("Incident %s could not be seen to (%s); the next tick tries again.", pk, work)
-    return done
+def _tended(pk: int, work: str, now: datetime) -> bool:
+    try:
+        with transaction.atomic():
+            incident = Incident.objects.select_for_update().filter(pk=pk, state__in=LIVE).first()
+            if incident is not None:
+                _TENDING[work](incident, now)
+    except Exception:
+        logger.exception("Incident %s could not be seen to (%s); the next tick tries again.", pk, work)
+        return False
+    return incident is not None
 
 
-_TENDING = {"unmute": incident_steps.unmute, "settle": incident_steps.settle}
+def _touch(incident: Incident, now: datetime) -> None:
+    """Judge its syncs anew."""
+    affected = IncidentSync.objects.filter(incident=incident, recovered_at=None).values_list("sync_id", flat=True)
+    touches.touch_many(affected)
+
+
+_TENDING = {
+    "unmute": incident_steps.unmute,
+    "settle": incident_steps.settle,
+    "release": incident_steps.release,
+    "archive": incident_steps.archive,
+    "touch": _touch,
+}
 
 
 # --- what there is

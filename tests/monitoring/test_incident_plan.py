@@ -75,6 +75,7 @@ CASES: list[tuple[str, dict[str, Seen], list[Known], list[tuple[str, str]]]] = [
         [known(C.NEW_GROUP, G4, run_id=5, **OVER)],
         [("opened", "4")],
     ),
+    ("groups-at-once", seen(finding(C.NEW_GROUP, G4), finding(C.NEW_GROUP, "group:5")), [], [("opened", "4"), ("opened", "5")]),
     # Symptoms.
     ("both-new", seen(finding(RATE), finding(C.NEW_GROUP, G4)), [], [("opened", "4"), ("opened", "error_rate")]),
     (
@@ -85,7 +86,7 @@ CASES: list[tuple[str, dict[str, Seen], list[Known], list[tuple[str, str]]]] = [
     ),
     ("released", seen(finding(RATE)), [known(RATE, follows_id=3)], [("released", "error_rate")]),
     ("well-again", seen(finding(C.RECOVERY, run_id=8)), [], [("recovered", "recovery")]),
-    ("well-as-told", seen(finding(C.RECOVERY, run_id=8)), [known(C.RECOVERY, run_id=8, **OVER)], []),
+    ("well-as-told", seen(finding(C.RECOVERY, run_id=8)), [known(C.RECOVERY, **(OVER | {"ended_at": NOW - HOUR}))], []),
 ]
 
 
@@ -100,6 +101,12 @@ def test_symptom_follows_root_of_same_judgement() -> None:
     _, symptom = judged(seen(finding(RATE), finding(C.NEW_GROUP, G4))).steps
     assert symptom.lead is not None
     assert symptom.lead.cause == G4
+
+
+def test_new_errors_of_one_judgement_are_told_once() -> None:
+    first, second = judged(seen(finding(C.NEW_GROUP, G4), finding(C.NEW_GROUP, "group:5"))).steps
+    assert (first.lead, second.lead and second.lead.cause) == (None, G4)
+    assert said(judged(seen(finding(C.NEW_GROUP, G4)), known(C.NEW_GROUP, G4, follows_id=3))) == []
 
 
 def test_graver_symptom_makes_root_graver_instead_of_alarming_itself() -> None:

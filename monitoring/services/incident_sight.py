@@ -1,0 +1,45 @@
+"""Which incidents, and which part of one, somebody may see.
+
+An incident of a connection is seen by whoever sees one of the syncs it affects, and then names those syncs only. What is wrong
+with Redrive itself is everybody's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from monitoring.choices import PLATFORM
+from monitoring.models import Incident, IncidentEvent, IncidentSync
+from syncs.services import access
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+def visible(user: User) -> QuerySet[Incident]:
+    ids = access.visible_sync_ids(user)
+    if ids is None:
+        return Incident.objects.all()
+    mine = IncidentSync.objects.filter(incident=OuterRef("pk"), sync_id__in=ids)
+    return Incident.objects.filter(Exists(mine) | Q(condition__in=PLATFORM))
+
+
+def affected(incident: Incident, user: User) -> QuerySet[IncidentSync]:
+    """The syncs it affects or did, as far as the user sees them; those that are not well first."""
+    mine = access.scoped(IncidentSync.objects.filter(incident=incident), user)
+    return mine.select_related("sync").order_by("recovered_at", "sync__name", "pk")
+
+
+def events(incident: Incident, user: User) -> QuerySet[IncidentEvent]:
+    """Its timeline, oldest first, without what is about syncs that the user does not see."""
+    ids = access.visible_sync_ids(user)
+    lines = IncidentEvent.objects.filter(incident=incident).select_related("actor", "sync").order_by("pk")
+    return lines if ids is None else lines.filter(Q(sync=None) | Q(sync_id__in=ids))
+
+
+def of_sync(sync_id: int) -> QuerySet[Incident]:
+    """Live incidents that affect a sync. For whoever may see the sync."""
+    mine = IncidentSync.objects.filter(incident=OuterRef("pk"), sync_id=sync_id, recovered_at=None)
+    return Incident.objects.filter(Exists(mine)).order_by("-id")
