@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from syncs.models import Connection, Run, RunPeriod, Sync, SyncDay, SyncHour, SyncTouch
 from syncs.services import credentials, periods, runs, schedules, touches
@@ -127,3 +129,31 @@ def test_warehouse_that_is_gone_is_blamed(tmp_path: Path):
     world.warehouse.unlink()
     run: Run = world.run()
     assert (run.status, run.failure_role) == ("failed", "source")
+
+
+def test_runs_of_before_are_counted_alike_by_the_migration(sync: Sync):
+    for status, at, seconds, refused in (
+        ("succeeded", END, 90, 0),
+        ("partial", END + timedelta(seconds=10, microseconds=250_000), 30, 12),
+        ("failed", END + timedelta(hours=20), 5, 0),
+        ("skipped", END, 0, 0),
+    ):
+        periods.add(ended(sync, status, at, seconds=seconds, refused=refused))
+    ended(sync, "cancelled", END + timedelta(days=2))  # in an hour that nobody has counted
+    seeds.run(sync, "running")
+    kept = everything()
+    SyncHour.objects.all().delete()
+    SyncDay.objects.all().delete()
+    fill = importlib.import_module("syncs.migrations.0012_fill_periods").fill
+    with connection.cursor() as cursor:
+        fill(None, SimpleNamespace(connection=connection, execute=cursor.execute))
+        filled = everything()
+        fill(None, SimpleNamespace(connection=connection, execute=cursor.execute))
+    assert everything() == filled
+    assert [line for line in filled if line["cancelled_count"] == 0] == kept
+    assert len(filled) == len(kept) + 2
+
+
+def everything() -> list[dict[str, object]]:
+    names = [field.name for field in RunPeriod._meta.fields]
+    return [line for model in (SyncHour, SyncDay) for line in model.objects.order_by("starts_at").values("sync", *names)]
