@@ -78,6 +78,8 @@ class Run(models.Model):
             models.Index(name="run_sync_newest", fields=["sync", "-id"]),
             # Run list filtered by status, newest first.
             models.Index(name="run_status_newest", fields=["status", "-id"]),
+            # The feed of runs, and retention: in the order of their end.
+            models.Index(name="run_finished", fields=["finished_at", "id"], condition=Q(finished_at__isnull=False)),
             # Workers and the reaper: live runs.
             models.Index(name="run_live", fields=["status", "lease_until"], condition=Q(status__in=list(c.RUN_ACTIVE))),
         ]
