@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from monitoring.services import deliveries
 from monitoring.services.retention import passes
 
 
 def purge(purge_id: int) -> None:
     passes.answer(purge_id)
+
+
+def deliver(delivery_id: int) -> None:
+    deliveries.work(delivery_id)

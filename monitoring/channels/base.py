@@ -1,17 +1,23 @@
 """What a kind of channel is: declared settings, and a way to send one message to one place.
 
-A kind is a module with ``LABEL``, ``FIELDS``, ``validate(config, secrets) -> list[Issue]``, ``send(message, place) -> Sent``;
-``channels.registry`` names them. Plain Python, but for email.
+A kind is a module, see ``channels.registry.Kind``. Plain Python, but for email.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from monitoring.choices import Event, Severity
+
+# Seconds to wait before each further attempt: quickly at first, over 16 hours in all.
+WAITS = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800)
+# What the services that page and chat are for.
+INCIDENTS = frozenset(
+    {Event.INCIDENT_OPENED, Event.INCIDENT_CHANGED, Event.INCIDENT_ACKNOWLEDGED, Event.INCIDENT_RESOLVED, Event.TEST}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,7 @@ class Message:
 
     ``id``: the same at every attempt (a UUID). ``subject``: what it is about, the same from an incident's opening to its end
     (PagerDuty's dedup key, the thread of an email). ``facts``, ``links``: label and value or address; the first link is the
-    main one. ``data``: the documented JSON of webhooks (docs/alerts.md).
+    main one. ``data``: the documented JSON of webhooks (docs/channels.md).
     """
 
     id: str
@@ -57,14 +63,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to: the settings of a channel, decrypted, and for messages to one person their address."""
+    """Where to: the settings of a channel, decrypted, and for messages to one person their address.
+
+    ``recipients``: email addresses; user names where messages stay in the console."""
 
     config: Mapping[str, Any]
     secrets: Mapping[str, Any]
-    recipients: tuple[str, ...] = ()  # email addresses
+    recipients: tuple[str, ...] = ()
     allowed_private_networks: tuple[str, ...] = ()
     # Standard Webhooks: the secret before a rotation signs as well until its overlap ends.
     former_secret: str = ""
+    # Writes notices in the console for people named by ``recipients``; returns the names that nobody has.
+    note: Callable[[Message, tuple[str, ...]], list[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
