@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from syncs.choices import ConnectionRole, RunStatus, SyncStatus, Trigger, labelled
 from syncs.console.filters import Options, OptionsFilter, TimeFilter
-from syncs.models import Connection, Sync
+from syncs.models import Connection, Sync, Tag
 from syncs.services import access
 
 
@@ -40,6 +40,19 @@ class OwnerFilter(OptionsFilter):
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         owners = Q(owner__in=[value for value in self.selected if value != "none"])
         return queryset.filter(owners | Q(owner__isnull=True) if "none" in self.selected else owners)
+
+
+class TagFilter(OptionsFilter):
+    title, parameter = "Tag", "tag"
+
+    def get_options(self, request: HttpRequest) -> Options:
+        """Those that some sync has which the user may see."""
+        seen = access.scoped(Sync.objects.all(), request.user, by="pk")
+        return [(name, name) for name in Tag.objects.filter(syncs__in=seen).distinct().values_list("name", flat=True)]
+
+    def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        tagged: Any = Sync.tags.through._default_manager.filter(tag__name__in=self.selected)
+        return queryset.filter(pk__in=tagged.values("sync_id"))
 
 
 class ArchiveFilter(OptionsFilter):

@@ -46,6 +46,7 @@ class SyncForm(_SyncForm):
         widgets: ClassVar = {
             "query": forms.Textarea(attrs={"rows": 12, "class": "rd-code rd-wide", "spellcheck": "false"}),
             "description": forms.Textarea(attrs={"rows": 2, "class": "rd-wide"}),
+            "tags": forms.CheckboxSelectMultiple,
         }
         labels: ClassVar = {
             "destination_object": "Object",

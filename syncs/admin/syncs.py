@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from syncs.admin import acts, drift_page, mapper_page, preview_page, sync_edit, sync_files, sync_keeping, sync_pages
 from syncs.admin.address import run_url, sync_url
-from syncs.admin.filters import ArchiveFilter, DestinationFilter, OwnerFilter, SyncStatusFilter
+from syncs.admin.filters import ArchiveFilter, DestinationFilter, OwnerFilter, SyncStatusFilter, TagFilter
 from syncs.admin.sync_form import FieldMappingInline, SyncForm
 from syncs.choices import RunStatus, SyncStatus, labelled
 from syncs.console import formats, links, words
@@ -27,7 +27,7 @@ from syncs.services import access, overview
 class SyncAdmin(ConsoleAdmin):
     list_display = ("sync", "state", "route", "schedule", "last_run", "next_run", "open_entries", "owner")
     list_display_links = None
-    list_filter = (SyncStatusFilter, DestinationFilter, OwnerFilter, ArchiveFilter)
+    list_filter = (SyncStatusFilter, DestinationFilter, OwnerFilter, TagFilter, ArchiveFilter)
     list_select_related = ("source", "destination", "owner")
     list_per_page = 50
     search_fields = ("name", "description", "destination_object", "destination__name")

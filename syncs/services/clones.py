@@ -71,6 +71,7 @@ def _clone(sync: Sync, name: str, by: User | None, door: str) -> Sync:
         FieldMapping(sync=made, position=position, **{field: getattr(line, field) for field in MAPPING_FIELDS})
         for position, line in enumerate(lines)
     )
+    made.tags.set(sync.tags.all())
     versions.pin(made, author=by, note=f"Cloned from “{sync.name}”"[:255])
     audit.record("cloned", made, by=by, door=door, detail={"from": sync.name, "from_id": sync.pk})
     touches.touch(made.pk)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncs.errors import ConfigError
-from syncs.models import AuditEvent, Connection, FieldMapping, Sync, SyncVersion, Team
+from syncs.models import AuditEvent, Connection, FieldMapping, Sync, SyncVersion, Tag, Team
 from syncs.services import archives, config_files
 from syncs.services.config_files import Action, Environment, reading, writing
 from tests import seeds
@@ -49,6 +49,7 @@ def world(warehouse: Path) -> Sync:
         max_attempts=2, batch_records=7, schedule_kind="cron", cron="15 6 * * 1-5", timezone="Europe/Berlin",
         delete_guard_rows=0, overlap_policy="queue",
     )  # fmt: skip
+    sync.tags.set([Tag.objects.create(name=name) for name in ("yes", "123", "b-2")])
     lines: list[dict[str, Any]] = [
         {"destination_field": "id", "column": "id", "type": "integer", "is_key": True, "is_required": True},
         {"destination_field": "note", "kind": "template", "template": "{{ note }}\r\n  {{ email | upcase }}\n"},
@@ -371,6 +372,8 @@ REFUSED = [
     (edited("mappings:", "schedule_kind: cron\ncron: every day\nmappings:"), "line 9, cron: A cron expression has five fields"),
     (edited("mappings:", "owner: nobody\nmappings:"), "line 8, owner: There is no user “nobody”."),
     (edited("mappings:", "team: Ghosts\nmappings:"), "line 8, team: There is no team “Ghosts”."),
+    (edited("mappings:", "tags: [ok, 'no word']\nmappings:"), "A tag is a word of at most 40 letters"),
+    (edited("mappings:", "tags: [3]\nmappings:"), "A tag is a word of at most 40 letters"),
     (edited("    column: email", "    colum: email"), "line 10, mappings.0.colum: There is no key “colum” in a line of"),
     (edited("    column: email", "    column: mail"), "line 10, mappings.0.column: Field “email”: the query returns no"),
     (edited("    is_key: true", "    is_key: sure"), "line 11, mappings.0.is_key: Must be true or false, not a text."),
@@ -454,6 +457,23 @@ def test_somebody_who_may_not_set_up_connections_learns_nothing_of_them(world: S
     plan, *_ = planned(text.replace("concurrency: 2", "concurrency: 3"), values=variables(text), by=editor)
     assert [one.message for one in plan.problems] == ["You may not set up connections. Take this document out of the file."] * 2
     assert all(not item.changes for item in plan.of("connection"))
+
+
+def test_tags_are_named_by_who_may_and_taken_off_where_the_file_has_none(world: Sync):
+    text = exported()
+    editor = seeds.user("tia", "syncs.view_sync", "syncs.change_sync", "syncs.allteams_sync", "syncs.change_connection")
+    renamed = text.replace("b-2", "brand-new")
+    plan, _, _ = planned(renamed, values=variables(text), by=editor)
+    assert any("There is no tag “brand-new”, and you may not name one" in one.message for one in plan.problems)
+    applied(renamed, values=variables(text))
+    assert set(world.tags.values_list("name", flat=True)) == {"123", "brand-new", "yes"}
+    assert AuditEvent.objects.filter(target_type="tag", target_name="brand-new", act="created").count() == 1
+    changes = [change for item in planned(text, values=variables(text))[0].items for change in item.changes]
+    assert [(one.path, one.before, one.after) for one in changes] == [
+        ("tags", '["123", "brand-new", "yes"]', '["123", "b-2", "yes"]')
+    ]
+    applied(re.sub(r"tags:\n( *- .*\n)+?(?=source)", "", renamed), values=variables(text))
+    assert not world.tags.exists()
 
 
 def test_sync_of_another_team_is_not_to_be_seen(world: Sync):

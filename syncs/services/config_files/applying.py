@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from syncs.errors import ConfigError
 from syncs.models import Connection, FieldMapping, Sync
-from syncs.services import audit, connection_changes, schedules, touches, versions
+from syncs.services import audit, connection_changes, schedules, tags, touches, versions
 from syncs.services.config_files import planning
 from syncs.services.config_files.checking import Known, unsaved_lines, unsaved_sync
 from syncs.services.config_files.documents import CONNECTION, SYNC, SYNC_SETTINGS
@@ -103,6 +103,8 @@ def _write_sync(item: Item, known: Known, by: User | None, door: str, *, is_paus
     if item.existing is None or any(path.split(".")[0] == "mappings" for path in paths):
         FieldMapping.objects.filter(sync=sync).delete()
         FieldMapping.objects.bulk_create(unsaved_lines(item, sync))
+    if item.existing is None or "tags" in paths:
+        tags.put(sync, item.content["tags"], by=by, door=door)
     versions.pin(sync, author=by, note=f"Applied from {item.found.file}"[:255])
     if item.existing is None or paths & _SCHEDULE:
         schedules.reschedule(sync)

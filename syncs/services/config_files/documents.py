@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ SYNC_SETTINGS = (
     "on_mapping_error", "delete_guard_percent", "delete_guard_rows", "batch_records", "max_attempts", "retry_budget_seconds",
     "breaker_threshold", "schedule_kind", "interval_minutes", "cron", "timezone", "overlap_policy",
 )  # fmt: skip
+_TAG = re.compile(r"[-a-zA-Z0-9_]{1,40}")  # as the model has it
 _ANYTHING: tuple[type, ...] = ()
 
 
@@ -74,6 +76,7 @@ KEYS: dict[str, tuple[Key, ...]] = {
         Key("description"),
         Key("owner", default=None),
         Key("team", default=None),
+        Key("tags", (list,), []),
         Key("source", is_required=True),
         Key("key_columns", (list,), is_required=True),
         Key("destination", is_required=True),
@@ -102,13 +105,17 @@ def connection_content(connection: Connection, secrets: Mapping[str, str]) -> di
 
 
 def sync_content(sync: Sync, lines: Iterable[FieldMapping]) -> dict[str, Any]:
-    """Wants ``source``, ``destination``, ``owner`` and ``team`` loaded. Lines end as on Unix; a browser sends other ends."""
+    """Wants ``source``, ``destination``, ``owner``, ``team`` and ``tags`` loaded.
+
+    Lines end as on Unix; a browser sends other ends.
+    """
     settings = {name: getattr(sync, name) for name in SYNC_SETTINGS}
     return {
         SYNC: sync.name,
         "description": line_ends(sync.description),
         "owner": sync.owner.get_username() if sync.owner else None,
         "team": sync.team.name if sync.team else None,
+        "tags": sorted(tag.name for tag in sync.tags.all()),
         "source": sync.source.name,
         "key_columns": list(sync.key_column_list),
         "destination": sync.destination.name,
@@ -171,6 +178,7 @@ def content_of(kind: str, found: Document) -> tuple[dict[str, Any], list[Problem
         problems = [one for one in problems if one.key != "redrive"]
         problems.insert(0, found.problem(("redrive",), message or f"The document must begin with “redrive: {VERSION}”."))
     if kind == SYNC:
+        content["tags"] = _tags(found, content["tags"], problems)
         content["key_columns"] = _columns(found, content["key_columns"], problems)
         content["mappings"] = _lines(found, content["mappings"], problems)
     content.pop("redrive", None)
@@ -229,6 +237,15 @@ def _columns(found: Document, names: Any, problems: list[Problem]) -> list[str]:
     if wrong:
         problems.append(found.problem(("key_columns", wrong[0]), "Must be the name of a column, without a comma."))
     return [] if wrong else [name.strip() for name in names]
+
+
+def _tags(found: Document, names: list[Any], problems: list[Problem]) -> list[str]:
+    """Each once, in one order: the order of tags says nothing."""
+    wrong = [index for index, name in enumerate(names) if not isinstance(name, str) or not _TAG.fullmatch(name)]
+    if wrong:
+        message = "A tag is a word of at most 40 letters, digits, hyphens and underscores, for example customer-360."
+        problems.append(found.problem(("tags", wrong[0]), message))
+    return [] if wrong else sorted(set(names))
 
 
 def _lines(found: Document, given: list[Any], problems: list[Problem]) -> list[dict[str, Any]]:

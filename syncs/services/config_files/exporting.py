@@ -39,7 +39,7 @@ def export(syncs: Sequence[Sync], connections: Sequence[Connection] = ()) -> lis
     others = list(Connection.objects.values_list("name", flat=True)) if connections else []
     found = [_connection(one, others) for one in sorted(connections, key=lambda one: one.name)]
     loaded = Sync.objects.filter(pk__in=[sync.pk for sync in syncs])
-    loaded = loaded.select_related("source", "destination", "owner", "team").prefetch_related("mappings")
+    loaded = loaded.select_related("source", "destination", "owner", "team").prefetch_related("mappings", "tags")
     found += [_sync(sync) for sync in sorted(loaded, key=lambda sync: sync.name)]
     return _in_places_of_their_own(found)
 

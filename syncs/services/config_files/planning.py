@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncs.errors import ConfigError
 from syncs.models import Connection, Sync
-from syncs.services import access
+from syncs.services import access, tags
 from syncs.services.config_files import comparing, documents, exporting, reading, references
 from syncs.services.config_files.comparing import Change
 from syncs.services.config_files.documents import CONNECTION, SYNC
@@ -144,7 +144,7 @@ def _load(items: Sequence[Item], kind: str, is_locking: bool) -> list[Item]:
     rows: Any = Connection.objects.filter(name__in=names)
     if kind == SYNC:
         rows = Sync.objects.filter(name__in=names).select_related("source", "destination", "owner", "team")
-        rows = rows.prefetch_related("mappings")
+        rows = rows.prefetch_related("mappings", "tags")
     if is_locking:
         rows = rows.order_by("pk").select_for_update(no_key=True, of=("self",))
     there = {row.name: row for row in rows}
@@ -222,6 +222,8 @@ def _refusal(item: Item, by: User) -> str:
     right = "syncs.add_sync" if item.existing is None else "syncs.change_sync"
     if not by.has_perm(right):
         return "You may not set up syncs."
+    if (new := tags.unknown(item.content["tags"])) and not by.has_perm("syncs.add_tag"):
+        return f"There is no tag “{new[0]}”, and you may not name one. Leave it out, or ask for it."
     team = item.content["team"]
     is_new = item.before is None or item.before["team"] != team
     if team and is_new and not access.teams_of(by).filter(name=team).exists():
