@@ -8,7 +8,7 @@ from typing import Any
 from django.dispatch import receiver
 from django.utils import timezone
 
-from monitoring.services import alerts, evaluation
+from monitoring.services import alerts, depth_hours, evaluation
 from monitoring.services.retention import passes
 from syncs.models import Run
 from syncs.signals import connection_switched, idled, run_finished, sync_switched, ticked
@@ -34,6 +34,11 @@ def on_connection_switched(connection_id: int, **_: Any) -> None:
 @receiver(ticked)
 def on_ticked(**_: Any) -> None:
     evaluation.judge_due()
+
+
+@receiver(ticked)
+def keep_depths(**_: Any) -> None:
+    depth_hours.keep(timezone.now())
 
 
 @receiver(ticked)

@@ -11,15 +11,14 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 
-from dlq.models import ErrorGroup
 from monitoring.judging import conditions, verdict
 from monitoring.judging.facts import Facts, Finding
 from monitoring.judging.limits import Limits
 from monitoring.models import SyncWatch
-from monitoring.services import alert_rules, alerts, facts, policies, status
+from monitoring.services import alert_rules, alerts, depth_hours, facts, policies, status
 from syncs.models import Sync, SyncTouch
 
 logger = logging.getLogger(__name__)
@@ -63,13 +62,7 @@ def due(now: datetime) -> list[int]:
 
 
 def _with_other_depth() -> list[int]:
-    depths = dict(
-        ErrorGroup.objects.filter(open_count__gt=0, sync__is_archived=False)
-        .order_by()
-        .values("sync")
-        .annotate(depth=Sum("open_count"))
-        .values_list("sync", "depth")
-    )
+    depths = depth_hours.depths()
     seen = dict(SyncWatch.objects.filter(Q(depth__gt=0) | Q(sync__in=list(depths))).values_list("sync_id", "depth"))
     return [pk for pk, depth in sorted(seen.items()) if depths.get(pk, 0) != depth]
 
