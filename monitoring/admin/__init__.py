@@ -1,0 +1,5 @@
+"""Pages of the console for status, alerts and what is kept."""
+
+from monitoring.admin import retention
+
+__all__ = ["retention"]

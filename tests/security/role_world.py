@@ -29,6 +29,7 @@ from dlq.models import (
     Reclassification,
     SavedView,
 )
+from monitoring.models import Purge
 from retl_project import roles
 from syncs.models import Connection, ErrorRule, Step, Team
 from syncs.services import versions
@@ -130,6 +131,7 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
         mark=mark, team=team, connection=destination, source=source, sync=sync, run=run, live=live, dlqentry=entry,
         errorgroup=group, bulkoperation=operation, export=export, fingerprintrule=rule, view=view, user=colleague,
         group=Group.objects.get(name="Viewer"), reclassification=walk,
+        purge=Purge.objects.create(kind="runs", before=now, is_over=True),
         errorrule=ErrorRule.objects.create(kind="http", name=f"Rule {sync.pk}", text="x", error_type="validation"),
     )  # fmt: skip
 
@@ -166,7 +168,7 @@ def _value(route: Route, name: str, world: SimpleNamespace, act: str) -> str:
         if route.name == "dlq_dlqentry_view":
             return str(world.view.pk)
         return str((world.live if route.name == "syncs_run_act" and act == "cancel" else getattr(world, route.model)).pk)
-    fixed = {"way": "older", "part": "payload", "number": "1"}
+    fixed = {"way": "older", "part": "payload", "number": "1", "retained": "steps"}
     return fixed.get(name) or act or {"kind": "discard"}.get(name, "cancel")
 
 
@@ -174,7 +176,11 @@ def belongs_to_a_team(route: Route) -> bool:
     """Whether its address names something of one team. Connections, their rules and people are everybody's; an
     address without a name leads on to one that has one."""
     is_named = any(name in ("pk", "object_id") for name in PARAMETER.findall(route.pattern))
-    shared = not route.name or route.model in ("connection", "errorrule", "user", "group") or route.name == "dlq_dlqentry_view"
+    shared = (
+        not route.name
+        or route.model in ("connection", "errorrule", "user", "group", "purge")
+        or route.name == "dlq_dlqentry_view"
+    )
     return is_named and not shared
 
 

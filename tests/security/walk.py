@@ -21,6 +21,7 @@ from dlq.admin.acts import _ACTS
 from dlq.admin.operations import _ACTS as OPERATION_ACTS
 from dlq.models import BulkItem, BulkOperation, DLQEntry, Export, FingerprintRule, Reclassification
 from dlq.services.snapshots import BulkKind
+from monitoring.models import Purge
 from syncs.admin.acts import SYNC_ACTS
 from syncs.models import ErrorRule, Team
 from syncs.services import versions
@@ -85,6 +86,7 @@ def _desk(sync: Any) -> dict[str, Any]:
         "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
         "team": Team.objects.create(name="Others"),
         "errorrule": ErrorRule.objects.create(kind="http", name="x", text="x", error_type="validation"),
+        "purge": Purge.objects.create(kind="runs", before=now, is_over=True),
         "reclassification": Reclassification.objects.create(kind="http", place="kind:http", is_over=True),
     }
 
@@ -122,6 +124,8 @@ def _values(route: Route, name: str, world: SimpleNamespace) -> list[str]:
         return ["payload", "row", "response"]
     if name == "number":
         return ["1"]
+    if name == "retained":
+        return ["steps", "audit"]
     raise LookupError(f"Say here which values {name} of {route.pattern} takes.")
 
 

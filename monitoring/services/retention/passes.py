@@ -31,7 +31,7 @@ _LISTED = timedelta(days=400)  # how long purges themselves are listed
 def request(
     kind: Retained, *, by: User | None, door: str, is_dry_run: bool, days: int | None = None, now: datetime | None = None
 ) -> Purge:
-    """Begin one. Work follows by ``start``, after the commit. ``days``: another time than the rule's, for a dry run only.
+    """Begin one. Work follows by ``start``. ``days``: another time than the rule's, for a dry run only.
 
     Raises ``RetentionRefusedError`` where the kind is kept for ever, or a purge of it goes on.
     """
@@ -58,8 +58,8 @@ def request(
     return purge
 
 
-def start(purge: Purge) -> None:
-    """Wake a worker for it, if none has another one."""
+def start() -> None:
+    """After the commit of a request: wake a worker, if none is at a purge."""
     ring_next()
 
 

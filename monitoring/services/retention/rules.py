@@ -14,6 +14,7 @@ from monitoring.choices import Retained
 from monitoring.models import RetentionRule
 from syncs.choices import labelled
 from syncs.errors import RedriveError
+from syncs.models import AuditEvent
 from syncs.services import audit
 
 if TYPE_CHECKING:
@@ -153,6 +154,12 @@ def keep(kind: Retained, number: int | None, *, by: User | None, door: str) -> b
     RetentionRule.objects.filter(pk=rule.pk).update(days=number, updated_by=by, updated_at=timezone.now())
     audit.record("changed", rule, by=by, door=door, detail={"days": [rule.days, number]})
     return True
+
+
+def history(kind: Retained) -> list[AuditEvent]:
+    """Changes of the rule, newest first; at most ten."""
+    rule = RetentionRule.objects.filter(kind=kind).first()
+    return list(audit.history(rule)[:10]) if rule else []
 
 
 def in_words(number: int | None) -> str:
