@@ -8,9 +8,10 @@ from typing import Any
 from django.dispatch import receiver
 from django.utils import timezone
 
-from monitoring.services import alerts, depth_hours, evaluation
+from monitoring.services import alerts, deliveries, depth_hours, evaluation, events, silence_watch, tracing
 from monitoring.services.retention import passes
 from syncs.models import Run
+from syncs.services import heartbeats
 from syncs.signals import connection_switched, idled, run_finished, sync_switched, ticked
 
 
@@ -34,6 +35,7 @@ def on_connection_switched(connection_id: int, **_: Any) -> None:
 @receiver(ticked)
 def on_ticked(**_: Any) -> None:
     evaluation.judge_due()
+    heartbeats.beat(heartbeats.ALERTS)
 
 
 @receiver(ticked)
@@ -54,3 +56,30 @@ def purge_here(**_: Any) -> bool:
 @receiver(ticked)
 def tend_incidents(**_: Any) -> None:
     alerts.tend(timezone.now())
+
+
+@receiver(run_finished)
+def tell_webhooks_of_a_run(run_id: int, **_: Any) -> None:
+    events.run_finished(run_id)
+
+
+@receiver(ticked)
+def look_after_deliveries(**_: Any) -> None:
+    now = timezone.now()
+    deliveries.ring_due(now)
+    events.catch_up(now)
+
+
+@receiver(idled)
+def deliver_here(**_: Any) -> bool:
+    return deliveries.send_due() > 0
+
+
+@receiver(ticked)
+def look_for_silence(**_: Any) -> None:
+    silence_watch.tick(timezone.now())
+
+
+@receiver(run_finished)
+def trace_run(run_id: int, **_: Any) -> None:
+    tracing.export(run_id)

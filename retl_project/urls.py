@@ -2,7 +2,11 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from monitoring.views import feeds
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("feeds/incidents.json", feeds.incidents, name="feed_incidents"),
+    path("feeds/runs.json", feeds.runs, name="feed_runs"),
 ]
