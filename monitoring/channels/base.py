@@ -12,7 +12,7 @@ from typing import Any
 
 from monitoring.choices import Event, Severity
 
-# Seconds to wait before each further attempt: quickly at first, over 16 hours in all.
+# Seconds to wait before each further attempt: quickly at first, almost 16 hours in all.
 WAITS = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800)
 # What the services that page and chat are for.
 INCIDENTS = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from monitoring.channels.base import Place, Sent
 from syncs.connectors import Issue
 from syncs.errors import ConfigError, RedriveError
-from syncs.http import AddressGuard, Failure, Redactor, Response, Session, parse_retry_after, parse_url
+from syncs.http import AddressGuard, Failure, Redactor, Response, Session, Target, parse_retry_after, parse_url, system_resolver
 
 DEADLINE_SECONDS = 15.0  # Standard Webhooks: 15 to 30 seconds
 _EXCERPT = 500
@@ -75,16 +76,31 @@ def check_url(url: Any, *, field: str, allowed: tuple[str, ...] = ()) -> list[Is
         target = parse_url(url, field=field)
     except ConfigError as error:
         return [Issue(field, error.message)]
+    addresses = _literal(target.host)
+    if not addresses and target.scheme != "https" and not allowed:
+        return [Issue(field, "The address must begin with https://.")]
+    return _refused(field, target, addresses, allowed)
+
+
+def check_reachable(url: str, *, field: str, allowed: tuple[str, ...] = ()) -> list[Issue]:
+    """The same for what the name stands for now. A name that cannot be resolved is no issue: it may be soon."""
+    target = parse_url(url, field=field)
     try:
-        AddressGuard(allowed).check(target, _literal(target.host))
+        addresses = list(system_resolver(target.host, target.port))
+    except (OSError, UnicodeError):
+        return []
+    return _refused(field, target, addresses, allowed)
+
+
+def _refused(field: str, target: Target, addresses: list[str], allowed: tuple[str, ...]) -> list[Issue]:
+    try:
+        AddressGuard(allowed).check(target, addresses)
     except RedriveError as error:
         return [Issue(field, error.message)]
     return []
 
 
 def _literal(host: str) -> list[str]:
-    import socket
-
     try:  # numbers only: 127.1 and 2130706433 are loopback, too; nothing is looked up
         return [socket.inet_ntoa(socket.inet_aton(host))]
     except (OSError, UnicodeError):

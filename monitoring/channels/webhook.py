@@ -54,7 +54,7 @@ def key_of(secret: str) -> bytes:
     if text == secret:
         raise ValueError("A signing secret begins with whsec_.")
     try:
-        key = base64.b64decode(text, validate=True)
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)  # some write it without padding
     except (binascii.Error, ValueError):
         raise ValueError("What follows whsec_ must be base64.") from None
     if not _LEAST <= len(key) <= _MOST:
