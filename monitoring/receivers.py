@@ -8,7 +8,7 @@ from typing import Any
 from django.dispatch import receiver
 from django.utils import timezone
 
-from monitoring.services import alerts, deliveries, depth_hours, evaluation, events, silence_watch, tracing
+from monitoring.services import alerts, deliveries, depth_hours, digests, evaluation, events, silence_watch, tracing
 from monitoring.services.retention import passes
 from syncs.models import Run
 from syncs.services import heartbeats
@@ -61,6 +61,11 @@ def tend_incidents(**_: Any) -> None:
 @receiver(run_finished)
 def tell_webhooks_of_a_run(run_id: int, **_: Any) -> None:
     events.run_finished(run_id)
+
+
+@receiver(ticked)
+def send_digests(**_: Any) -> None:
+    digests.send_due(timezone.now())  # before what waited for them would go out one by one
 
 
 @receiver(ticked)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
-from django.db.models import BooleanField, Case, QuerySet, Value, When
+from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
 
 from monitoring.models import WatchedSync
 from syncs.models import Sync, Team
@@ -85,7 +85,26 @@ def of(sync_ids: Collection[int]) -> Audience:
             if person.is_admin:
                 made.owned[person.id] = set()
         return made
-    syncs = list(Sync.objects.filter(pk__in=sync_ids).select_related("owner", "team").order_by("pk"))
+    _look(made, list(Sync.objects.filter(pk__in=sync_ids).select_related("owner", "team").order_by("pk")))
+    for user_id, sync_id in WatchedSync.objects.filter(sync__in=sync_ids).values_list("user_id", "sync_id"):
+        if made.sees(user_id, sync_id):
+            made.watched.setdefault(user_id, set()).add(sync_id)
+    return made
+
+
+def stood_in_by(user: User) -> list[tuple[Sync, str]]:
+    """Syncs that he is told of in the owner's place, by name, each with the reason."""
+    made = Audience(able())
+    if user.pk not in made.people:
+        return []
+    orphans = Sync.objects.active().filter(Q(owner=None) | ~Q(owner__in=made.people.keys()) | Q(team__isnull=False))
+    syncs = list(orphans.select_related("owner", "team").order_by("name"))
+    _look(made, syncs)
+    instead = {one.sync_id for one in made.stand_ins} & made.owned.get(user.pk, set())
+    return [(sync, why(sync)) for sync in syncs if sync.pk in instead]
+
+
+def _look(made: Audience, syncs: list[Sync]) -> None:
     members = members_of({sync.team_id for sync in syncs if sync.team_id is not None})
     for person in made.people.values():
         seen = frozenset(sync.pk for sync in syncs if _may_see(person, sync, members))
@@ -93,10 +112,6 @@ def of(sync_ids: Collection[int]) -> Audience:
             made.seen[person.id] = seen
     for sync in syncs:
         _find_owners(made, sync, members)
-    for user_id, sync_id in WatchedSync.objects.filter(sync__in=sync_ids).values_list("user_id", "sync_id"):
-        if made.sees(user_id, sync_id):
-            made.watched.setdefault(user_id, set()).add(sync_id)
-    return made
 
 
 def members_of(team_ids: Iterable[int]) -> dict[int, set[int]]:

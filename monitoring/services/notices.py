@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Count, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from monitoring.channels.base import Message
 from monitoring.models import Incident, Notice
@@ -19,7 +20,8 @@ from syncs.services import access
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-MOST_COUNTED = 100  # the bell says "99+"
+MOST_SAID = 99  # the bell says "99+" of more
+PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,47 @@ def of(user: User) -> QuerySet[Notice]:
     return own.filter(of_sync, Q(incident=None) | Q(incident__sync=None) | Q(incident__sync__in=ids))
 
 
+def with_unread(users: QuerySet[User]) -> QuerySet[User]:
+    """With ``unread_notices``, counted in the index of unread ones."""
+    unread = Notice.objects.filter(user=OuterRef("pk"), read_at__isnull=True).order_by().values("user")
+    counted = unread.annotate(n=Count("pk")).values("n")
+    return users.annotate(unread_notices=Coalesce(Subquery(counted), 0, output_field=IntegerField()))
+
+
 def unread_count(user: User) -> int:
-    """At most ``MOST_COUNTED``: one look into the index of unread notices."""
-    return Notice.objects.filter(user=user, read_at__isnull=True).order_by()[:MOST_COUNTED].count()
+    """As the login found it for this request (``with_unread``), else counted now."""
+    known: int | None = getattr(user, "unread_notices", None)
+    return Notice.objects.filter(user=user, read_at__isnull=True).count() if known is None else known
 
 
-def mark_read(user: User, *, at: datetime, ids: Collection[int] | None = None) -> int:
-    """These, or all of his own. Returns how many were unread."""
-    unread = Notice.objects.filter(user=user, read_at__isnull=True)
-    return (unread if ids is None else unread.filter(pk__in=ids)).update(read_at=at)
+@dataclass(frozen=True, slots=True)
+class Page:
+    """``older``: the number before which the next page begins; None at the end. ``newest``: of what is shown here."""
+
+    notices: list[Notice]
+    older: int | None
+    unread_count: int
+
+    @property
+    def newest(self) -> int | None:
+        return self.notices[0].pk if self.notices else None
+
+
+def page(user: User, *, before: int | None, is_unread: bool) -> Page:
+    rows = of(user).order_by("-pk")
+    if is_unread:
+        rows = rows.filter(read_at=None)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    found = list(rows[: PAGE + 1])
+    shown = found[:PAGE]
+    return Page(shown, shown[-1].pk if len(found) > PAGE else None, unread_count(user))
+
+
+def read(user: User, *, at: datetime, pk: int | None = None, up_to: int | None = None) -> str:
+    """Mark one of his own, or all up to the newest that he was shown. Returns where the one leads to; "" where nowhere."""
+    mine = Notice.objects.filter(user=user)
+    mine = mine.filter(pk=pk) if pk is not None else mine.filter(pk__lte=up_to)
+    mine.filter(read_at=None).update(read_at=at)
+    url = mine.values_list("url", flat=True).first() if pk is not None else ""
+    return inner(url or "")

@@ -12,7 +12,7 @@ from django.db.models import Q
 from monitoring.channels.base import Message
 from monitoring.choices import Condition, DeliveryState, Event, Follows, IncidentEventKind
 from monitoring.models import AlertRule, Channel, Delivery, Incident, IncidentEvent, IncidentSync, Subscription
-from monitoring.services import audience, notices, timing
+from monitoring.services import audience, messages, notices, outbox, timing
 from monitoring.services.audience import Audience, Person
 from monitoring.services.timing import Place, is_grave
 
@@ -55,8 +55,6 @@ def announce(incident: Incident, event: Event, *, at: datetime, text: str = "") 
     An opening reaches each place once, however often it is announced: a sync or rule that joins adds those only whom it
     concerns. An end reaches whoever was told of the beginning. Nobody reads of a sync that he may not see.
     """
-    from monitoring.services import messages  # type: ignore[attr-defined,unused-ignore]
-
     message = messages.of_incident(incident, event, at=at, text=text)
     telling = _Telling(incident, event, at, message, _affected(incident))
     _tell_channels(telling)
@@ -81,21 +79,23 @@ def _affected(incident: Incident) -> list[tuple[int, str, str]]:
 
 def _tell_channels(telling: _Telling) -> None:
     for channel in _channels(telling):
-        telling.channel_ids.add(channel.pk)
-        _put(telling, telling.message, Place(channel, telling.at), str(channel))
+        if channel.is_enabled:
+            telling.channel_ids.add(channel.pk)
+        if _put(telling, telling.message, Place(channel, telling.at)) is not None:
+            telling.told.append(str(channel) if channel.is_enabled else f"{channel} (switched off)")
 
 
 def _channels(telling: _Telling) -> list[Channel]:
     incident = telling.incident
-    enabled = Channel.objects.filter(is_enabled=True).order_by("pk")
+    channels = Channel.objects.order_by("pk")  # one that is switched off gets a row that says so
     is_end = telling.event in (Event.INCIDENT_RESOLVED, Event.INCIDENT_ACKNOWLEDGED)
     if is_end and incident.condition != Condition.RECOVERY:
         told = Delivery.objects.filter(incident=incident, user=None, subject__startswith=f"{telling.round}:")
-        found = enabled.filter(pk__in=told.values("channel"))
+        found = channels.filter(pk__in=told.values("channel"))
         return list(found.exclude(_unasked(incident)) if telling.event == Event.INCIDENT_RESOLVED else found)
     unmuted = Q(muted_until=None) | Q(muted_until__lte=telling.at)
     rules = AlertRule.objects.filter(unmuted, incidents=incident, is_active=True)
-    chosen = enabled.filter(pk__in=AlertRule.channels.through.objects.filter(alertrule__in=rules).values("channel"))
+    chosen = channels.filter(pk__in=AlertRule.channels.through.objects.filter(alertrule__in=rules).values("channel"))
     return [one for one in chosen if is_grave(incident.severity, one.min_severity)]
 
 
@@ -110,7 +110,7 @@ def _unasked(incident: Incident) -> Q:
 
 
 def _tell_people(telling: _Telling, people: Audience, before: dict[int, str]) -> None:
-    chosen = _subscriptions(people)
+    chosen = subscriptions(people)
     notes = []
     for person_id in people.people.keys() & (people.seen.keys() | people.owned.keys()):
         person = people.people[person_id]
@@ -125,7 +125,7 @@ def _tell_people(telling: _Telling, people: Audience, before: dict[int, str]) ->
     notices.write(notes, at=telling.at, incident=telling.incident)
 
 
-def _subscriptions(people: Audience) -> dict[int, list[Subscription]]:
+def subscriptions(people: Audience) -> dict[int, list[Subscription]]:
     """What each chose, with the defaults for what they did not."""
     found: dict[int, dict[str, Subscription]] = {person_id: {} for person_id in people.people}
     rows = Subscription.objects.filter(user__in=found.keys()).select_related("channel", "fallback").order_by("pk")
@@ -196,7 +196,7 @@ def _deliver(telling: _Telling, person: Person, message: Message, chosen: Sequen
             continue  # whoever reads that channel has been told there
         if place.key and not place.is_held:
             telling.channel_ids.add(place.key)
-        made = _put(telling, message, place, "", person)
+        made = _put(telling, message, place, person)
         if made is not None and telling.event == Event.INCIDENT_RESOLVED and not place.waits_for_digest:
             _fold_opening(telling, person, place, made)
         if place.is_held:
@@ -226,11 +226,9 @@ def _fold_opening(telling: _Telling, person: Person, place: Place, end: Delivery
     held.update(state=DeliveryState.FOLDED, digest=end)
 
 
-def _put(telling: _Telling, message: Message, place: Place, name: str, person: Person | None = None) -> Delivery | None:
-    from monitoring.services import outbox  # type: ignore[attr-defined,unused-ignore]
-
+def _put(telling: _Telling, message: Message, place: Place, person: Person | None = None) -> Delivery | None:
     incident = telling.incident
-    made: Delivery | None = outbox.put(
+    return outbox.put(
         event=telling.event,
         subject=telling.subject,
         severity=incident.severity,
@@ -241,9 +239,6 @@ def _put(telling: _Telling, message: Message, place: Place, name: str, person: P
         not_before=place.at,
         state=place.state,
     )
-    if made is not None and name:
-        telling.told.append(name)
-    return made
 
 
 # --- the timeline

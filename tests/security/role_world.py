@@ -132,6 +132,7 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
         errorgroup=group, bulkoperation=operation, export=export, fingerprintrule=rule, view=view, user=colleague,
         group=Group.objects.get(name="Viewer"), reclassification=walk,
         purge=Purge.objects.create(kind="runs", before=now, is_over=True),
+        subscription=sync,  # the page of who hears of a sync
         errorrule=ErrorRule.objects.create(kind="http", name=f"Rule {sync.pk}", text="x", error_type="validation"),
     )  # fmt: skip
 

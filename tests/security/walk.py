@@ -85,6 +85,7 @@ def _desk(sync: Any) -> dict[str, Any]:
         "export": Export.objects.create(format="csv", **frozen, **ready),
         "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
         "team": Team.objects.create(name="Others"),
+        "subscription": sync,  # the page of who hears of a sync
         "errorrule": ErrorRule.objects.create(kind="http", name="x", text="x", error_type="validation"),
         "purge": Purge.objects.create(kind="runs", before=now, is_over=True),
         "reclassification": Reclassification.objects.create(kind="http", place="kind:http", is_over=True),
