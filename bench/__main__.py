@@ -7,6 +7,7 @@ NAMES = {
     "engine": "bench.engine",
     "export": "bench.export",
     "memory": "bench.memory",
+    "monitoring": "bench.monitoring",
     "operations": "bench.operations",
     "pages": "bench.pages",
 }
