@@ -33,9 +33,22 @@ def database_now(using: str = "default") -> datetime:
     return now
 
 
+class _Joined(models.Aggregate):
+    function = "GROUP_CONCAT"
+    output_field = models.TextField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
+        return self.as_sql(compiler, connection, function="STRING_AGG", template="%(function)s(%(expressions)s, ',')", **extra)
+
+
 class SyncQuerySet(models.QuerySet["Sync"]):
     def active(self) -> SyncQuerySet:
         return self.filter(is_archived=False)
+
+    def with_tags(self) -> SyncQuerySet:
+        """Adds ``tag_names``: with commas between them, None where there are none; a tag's name holds no comma."""
+        tags: Any = self.model.tags.through._default_manager.filter(sync_id=models.OuterRef("pk")).order_by().values("sync_id")
+        return self.annotate(tag_names=models.Subquery(tags.annotate(names=_Joined("tag__name")).values("names")))
 
     def due(self, now: datetime) -> SyncQuerySet:
         return self.filter(is_paused=False, is_archived=False, next_run_at__lte=now)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from monitoring.services import spans
 from monitoring.services.dashboard import Dashboard
-from monitoring.services.series import sums_by_type
+from monitoring.services.series import Figures, sums_by_type
 from monitoring.services.spans import Span
 from syncs.console import formats, time_charts
 from syncs.console.time_charts import Chart, Series
@@ -19,17 +20,21 @@ DAY_SECONDS = 86_400
 def rows(made: Dashboard) -> Chart | None:
     if not made.sight.runs:
         return None
-    span, shown = made.filter.span, made.shown_steps
+    return of_rows(made.steps, made.filter.span, made.now)
+
+
+def of_rows(steps: Sequence[Figures], span: Span, now: datetime) -> Chart:
+    """``steps``: with the history before the shown ones, of which the line is made."""
+    shown = steps[span.history :]
     accepted = Series("Accepted", "accent", [one.accepted for one in shown])
     refused = Series("Dead-lettered", "bad", [one.dead_lettered for one in shown])
-    sums = [one.accepted + one.dead_lettered for one in made.steps]
-    average = spans.trailing(sums, span)
+    average = spans.trailing([one.accepted + one.dead_lettered for one in steps], span)
     words = (
         f"Rows per {span.words()}, {span.label}: {formats.number(accepted.total)} accepted, "
         f"{formats.number(refused.total)} dead-lettered."
     )
     line = (f"Average of {span.compared}", average) if any(value is not None for value in average) else None
-    return time_charts.bars(span.starts(made.now), span.step, [accepted, refused], words=words, average=line)
+    return time_charts.bars(span.starts(now), span.step, [accepted, refused], words=words, average=line)
 
 
 def types(made: Dashboard) -> Chart | None:

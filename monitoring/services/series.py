@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 
 from dlq.models import ErrorGroup, GroupDay, GroupHour
 from monitoring.models import DepthHour
-from monitoring.services.spans import Span
+from monitoring.services.spans import HOUR, Span
 from syncs.models import SyncDay, SyncHour
 
 Ids = Collection[int] | None  # of syncs; None: all of them
@@ -83,6 +83,39 @@ def of_runs(span: Span, now: datetime, ids: Ids) -> RunSeries:
     return RunSeries(steps, syncs)
 
 
+@dataclass(frozen=True, slots=True)
+class SyncSeries:
+    """``steps``: as in ``RunSeries``. ``depth``: live dead letters where the shown steps begin."""
+
+    steps: list[Figures]
+    depth: list[int]
+
+
+def of_sync(span: Span, now: datetime, sync_id: int) -> SyncSeries:
+    """Runs and open dead letters of one sync, in one query."""
+    model: Any = SyncHour if span.is_hourly else SyncDay
+    since, points = span.since(now), span.starts(now)
+    runs = model._default_manager.filter(sync_id=sync_id, starts_at__gte=since, starts_at__lte=now)
+    plain = [expression.source_expressions[0].name for expression in _SUMS.values()]
+    nothing = Cast(Value(None), BigIntegerField())
+    levels: Any = DepthHour.objects.filter(sync_id=sync_id, hour__in=points).annotate(
+        **{f"n_{number}": Value(0, BigIntegerField()) for number in range(len(plain))}
+    )
+    by_time = runs.annotate(level=nothing).order_by().values_list("starts_at", "level", *plain)
+    by_hour = levels.order_by().values_list("hour", "open_count", *(f"n_{number}" for number in range(len(plain))))
+    steps = [Figures() for _ in range(span.history + span.count)]
+    known: dict[datetime, int] = {}
+    for at, level, *sums in by_time.union(by_hour, all=True):
+        if level is None:
+            steps[span.place(at, since)].add(Figures(*sums))
+        else:
+            known[at.astimezone(UTC)] = level
+    depth: list[int] = []
+    for at in points:
+        depth.append(known.get(at, depth[-1] if span.step == HOUR and depth else 0))
+    return SyncSeries(steps, depth)
+
+
 def of_error_types(span: Span, now: datetime, ids: Ids) -> dict[str, list[int]]:
     """Error type -> failures in each shown step; only types that failed."""
     first = span.starts(now)[0]
@@ -129,14 +162,20 @@ class DepthPoint:
 
 
 def of_depth(span: Span, now: datetime, ids: Ids) -> list[DepthPoint]:
-    """Live dead letters where the shown steps begin; hours of which nothing is known had none."""
-    points = span.depth_points(now)
+    """Live dead letters where the shown steps begin. No line of an hour: there were none; only where every hour is looked at
+    one can tell that nobody wrote them, and then it was as before."""
+    points = span.starts(now)
     rows = _within(DepthHour.objects.filter(hour__in=points), ids).order_by().values("hour")
-    found = {
-        row["hour"].astimezone(UTC): (row["depth"], row["oldest"])
+    known = {
+        row["hour"].astimezone(UTC): DepthPoint(row["hour"], row["depth"], row["oldest"])
         for row in rows.annotate(depth=Sum("open_count"), oldest=Min("oldest_failed_at"))
     }
-    return [DepthPoint(at, *found.get(at, (0, None))) for at in points]
+    found: list[DepthPoint] = []
+    for at in points:
+        is_kept = span.step == HOUR and found and at not in known
+        point = found[-1] if is_kept else known.get(at, DepthPoint(at, 0, None))
+        found.append(DepthPoint(at, point.depth, point.oldest_failed_at))
+    return found
 
 
 def _within(rows: QuerySet[Any], ids: Ids, by: str = "sync_id") -> QuerySet[Any]:

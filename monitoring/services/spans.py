@@ -44,10 +44,6 @@ class Span:
         """The number of the step that holds ``at``, counted from ``since``."""
         return int((at - since) / self.step)
 
-    def depth_points(self, now: datetime) -> list[datetime]:
-        """The whole hours at which a level is shown: where steps begin; days end at midnight."""
-        return self.starts(now)
-
     def _last(self, now: datetime) -> datetime:
         hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         if self.is_hourly:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Aggregate, Max, OuterRef, QuerySet, Subquery, Sum, TextField
+from django.db.models import Max, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from dlq.models import ErrorGroup
 from monitoring.choices import Condition
 from syncs.choices import RunStatus, ScheduleKind, SyncStatus, Trigger
 from syncs.models import Run, Sync
+from syncs.querysets import SyncQuerySet
 from syncs.services import access
 
 if TYPE_CHECKING:
@@ -70,16 +71,6 @@ class SyncLine:
         return "A scheduled run has not started." if is_overdue and not self.is_judged else ""
 
 
-class _Joined(Aggregate):
-    """Names with commas between them; the names hold none."""
-
-    function = "GROUP_CONCAT"
-    output_field = TextField()
-
-    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> Any:
-        return self.as_sql(compiler, connection, function="STRING_AGG", template="%(function)s(%(expressions)s, ',')", **extra)
-
-
 _COLUMNS = (
     "pk", "name", "status", "status_reason", "status_since", "owner_id", "owner__username", "source_id", "source__name",
     "destination_id", "destination__name", "is_archived", "schedule_kind", "next_run_at", "watch__oldest_failed_at",
@@ -92,17 +83,15 @@ def load(user: Viewer) -> list[SyncLine]:
     return list(_lines(access.scoped(Sync.objects.order_by("name"), user, by="pk")))
 
 
-def _lines(syncs: QuerySet[Sync]) -> Iterator[SyncLine]:
+def _lines(syncs: SyncQuerySet) -> Iterator[SyncLine]:
     runs = Run.objects.filter(sync=OuterRef("pk"))
     well = runs.filter(status__in=WELL).exclude(trigger=Trigger.REPROCESS).order_by("-id")
     live = runs.filter(status=RunStatus.RUNNING).order_by()
     groups = ErrorGroup.objects.filter(sync=OuterRef("pk"), open_count__gt=0).order_by().values("sync")
-    through: Any = Sync.tags.through._default_manager.filter(sync_id=OuterRef("pk")).order_by().values("sync_id")
-    annotated: Any = syncs.annotate(
+    annotated: Any = syncs.with_tags().annotate(
         open_entries=Coalesce(Subquery(groups.annotate(n=Sum("open_count")).values("n")), 0),
         last_well_at=Subquery(well.values("finished_at")[:1]),
         live_run=Subquery(live.values("sync").annotate(n=Max("pk")).values("n")),
-        tag_names=Subquery(through.annotate(names=_Joined("tag__name")).values("names")),
     )
     for row in annotated.values(*_COLUMNS):
         yield SyncLine(

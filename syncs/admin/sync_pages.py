@@ -28,15 +28,17 @@ STRIP = (900.0, 64.0)
 def page(self: SyncAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
     sync = _find(self, request, pk)
     runs = overview.recent_runs(sync)
-    open_count = overview.open_count(sync)
+    groups = overview.open_groups(sync)
+    open_count = groups[0].of_all if groups else 0
     context = {
         **_frame(self, request, sync, title=sync.name),
         "notice": _notice(sync, runs),
         "schedule": words.schedule(sync),
+        "tags": sorted(filter(None, (getattr(sync, "tag_names", None) or "").split(","))),
         "bars": _strip(runs),
         "runs": [(run, words.started_by(run)) for run in runs[:8]],
         "runs_url": links.page("admin:syncs_run_changelist", sync=str(sync.pk)),
-        "groups": [_group(sync, group) for group in overview.open_groups(sync)],
+        "groups": [_group(sync, group) for group in groups],
         "open_count": open_count,
         "entries_url": links.entries(sync=str(sync.pk)),
         "clear_url": links.page("admin:dlq_dlqentry_bulk", act="reprocess", status="open", sync=str(sync.pk)),
@@ -91,7 +93,7 @@ def status_chips(counts: dict[str, int], selected: list[str]) -> list[dict[str, 
 def _find(page: SyncAdmin, request: HttpRequest, pk: int) -> Sync:
     acts.demand(page.has_view_permission(request))
     related = ("source", "destination", "owner", "team", "current_version")
-    sync = access.scoped(Sync.objects.select_related(*related), request.user, by="pk").filter(pk=pk).first()
+    sync = access.scoped(Sync.objects.select_related(*related).with_tags(), request.user, by="pk").filter(pk=pk).first()
     if sync is None:
         raise Http404(f"There is no sync {pk}.")
     return sync

@@ -102,9 +102,12 @@ def bars(
     words: str,
     average: tuple[str, Sequence[float | None]] | None = None,
     say: Say = formats.number,
+    axis: Say | None = None,
+    with_sums: bool = True,
     frame: Frame = WIDE,
 ) -> Chart:
-    """The series on top of one another, the first at the bottom. ``average``: a label, and a line over the bars."""
+    """The series on top of one another, the first at the bottom. ``average``: a label, and a line over the bars.
+    ``say``, ``axis``: how a value is written, and how on the axis. ``with_sums``: in the legend."""
     sums = [sum(one.values[index] for one in series) for index in range(len(starts))]
     line = average[1] if average else []
     top = nice_top(max([*sums, *(value for value in line if value is not None)], default=0))
@@ -116,15 +119,16 @@ def bars(
     cells = [[say(one.values[index]) for one in series] for index in range(len(starts))]
     if average:
         for row, value in zip(cells, line, strict=True):
-            row.append(say(round(value)) if value is not None else formats.NOTHING)
+            row.append(say(value if axis else round(value)) if value is not None else formats.NOTHING)
     columns = [one.label for one in series] + ([average[0]] if average else [])
     slots = [Slot(*grid.slot(index), _title(names[index], columns, cells[index])) for index in range(len(starts))]
-    legend = [Mark(one.label, one.fill, say(one.total)) for one in series]
+    legend = [Mark(one.label, one.fill, say(one.total) if with_sums else "") for one in series]
     if average:
         legend.append(Mark(average[0], "", is_line=True))
     rows = [(names[index], cells[index]) for index in range(len(starts)) if sums[index]]
     return Chart(
-        frame, words, paths, slots, grid.ticks(say), _labels(grid, starts, step), legend, columns, rows[::-1], not any(sums)
+        frame, words, paths, slots, grid.ticks(axis or say), _labels(grid, starts, step), legend, columns, rows[::-1],
+        not any(sums),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Count, IntegerField, Max, OuterRef, QuerySet, Subquery, Sum, Value, When
+from django.db.models import Case, Count, IntegerField, Max, OuterRef, QuerySet, Subquery, Sum, Value, When, Window
 from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
@@ -50,8 +50,9 @@ def open_count(sync: Sync) -> int:
 
 
 def open_groups(sync: Sync, limit: int = 12) -> list[Any]:
-    """Error groups of the sync with live dead letters, the largest first."""
-    return list(_groups(sync).filter(open_count__gt=0).order_by("-open_count", "-last_seen_at")[:limit])
+    """Error groups of the sync with live dead letters, the largest first; each with ``of_all``, those of them all."""
+    live = _groups(sync).filter(open_count__gt=0).annotate(of_all=Window(Sum("open_count")))
+    return list(live.order_by("-open_count", "-last_seen_at")[:limit])
 
 
 def _groups(sync: Sync) -> QuerySet[Any]:

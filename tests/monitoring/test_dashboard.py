@@ -181,7 +181,7 @@ def test_depth_and_oldest_age_are_drawn_up_to_now(ana: Client, data: Any, time_m
     answer = client_of(data.bo).get(f"{HOME}?period=24h")
     numbers = dict(answer.context["depth_chart"].rows)
     assert numbers["now"] == ["586"]
-    assert (numbers["23 Nov 11:00"], numbers["23 Nov 12:00"], numbers["23 Nov 13:00"]) == (["10"], ["0"], ["700"])
+    assert (numbers["23 Nov 11:00"], numbers["23 Nov 12:00"], numbers["23 Nov 13:00"]) == (["10"], ["10"], ["700"])
     assert dict(answer.context["age_chart"].rows)["23 Nov 13:00"] == ["1 d 4 h"]
 
 
