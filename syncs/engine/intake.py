@@ -171,7 +171,7 @@ class Reader:
                 code=error.code,
                 error_type=error.type,
             )
-        content = hashing.hash_row(self._columns, row)
+        content = hashing.hash_unmapped(self._columns, row)
         verdict = judge_unmapped(self._plan, known, content)
         if verdict is Verdict.SKIPPED:
             self._counts.skipped += 1

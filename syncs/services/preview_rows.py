@@ -11,7 +11,7 @@ from typing import Any
 from syncs.choices import Detection, SyncMode
 from syncs.connectors import Issue
 from syncs.engine import detection
-from syncs.engine.hashing import canonical_body, hash64, hash_row, key_problem, row_key
+from syncs.engine.hashing import canonical_body, hash64, hash_unmapped, key_problem, row_key
 from syncs.engine.mapping import MappingField, compile_mapping
 from syncs.engine.plan import Plan
 from syncs.engine.ports import LedgerRow
@@ -126,7 +126,7 @@ def _judged(
     columns: tuple[str, ...],
 ) -> PreviewRow:
     if isinstance(result, RowError):
-        is_waiting = detection.judge_unmapped(plan, known, hash_row(columns, row)) is detection.Verdict.SKIPPED
+        is_waiting = detection.judge_unmapped(plan, known, hash_unmapped(columns, row)) is detection.Verdict.SKIPPED
         return PreviewRow(key, row, None, result, Verdict.REFUSED, Act.REFUSE, plan.operation, is_waiting)
     said = detection.judge(plan, known, hash64(canonical_body(result)))
     verdict = _verdict(said, known)

@@ -316,6 +316,21 @@ def test_a_row_that_cannot_be_mapped_is_dead_lettered_once_and_then_skipped():
     assert (second.counts.unchanged, second.counts.skipped) == (9, 1)
 
 
+def test_mended_mapping_delivers_rows_whose_fields_are_named_like_their_columns():
+    """The raw row and its payload read the same then; they are not the same content."""
+
+    def broken(row: tuple) -> RowError:
+        return RowError(ErrorType.MAPPING, "name is not a whole number", field="name")
+
+    store, destination = Store(), FakeDestination()
+    run_engine(rows(5), destination, store)
+    assert run_engine(rows(8), destination, store, mapper=broken, run_id=2).counts.dead_lettered == 8
+    assert run_engine(rows(8), destination, store, mapper=broken, run_id=3).counts.skipped == 8
+    mended = run_engine(rows(8), destination, store, run_id=4).counts
+    assert (mended.unchanged, mended.accepted, mended.skipped) == (5, 3, 0)
+    assert store.dead == {}
+
+
 def test_a_mapping_error_can_fail_the_run():
     ending = run_engine(
         rows(10), FakeDestination(), Store(), mapper=lambda row: RowError(ErrorType.MAPPING, "no"), fail_on_mapping_error=True
