@@ -6,4 +6,4 @@ class MonitoringConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from monitoring import receivers  # noqa: F401 - connects itself
+        from monitoring import checks, receivers  # noqa: F401 - they connect themselves

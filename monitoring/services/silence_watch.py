@@ -30,7 +30,7 @@ def tick(now: datetime) -> None:
 
 
 def watch(now: datetime) -> Seen:
-    """From outside. Raises the database's error when it does not answer; whatever else fails is logged, and the rest is done."""
+    """From outside. Raises the database's error when it does not answer; what else fails is logged, and the rest is done."""
     findings = silence.find(now)
     _try("incidents", lambda: alerts.apply_platform(findings, now))
     if not any(finding.condition == Condition.WORKER_SILENT for finding in findings):

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
+from django.core import checks
 from django.core.management import call_command
 from django.db import OperationalError
+from django.test import Client, override_settings
 from django.utils import timezone
 
 from monitoring.choices import IncidentState
@@ -194,3 +197,28 @@ def test_watch_says_by_its_exit_code_what_it_saw(rule: AlertRule, monkeypatch: p
 
     monkeypatch.setattr(silence, "find", gone)
     assert watch() == (2, "watch: the database does not answer (OperationalError); nothing was looked at\n")
+
+
+# -- shown
+
+
+@pytest.mark.parametrize(("ago", "words"), [(5, ""), (900, "No worker has given a sign of life for 15 min")])
+def test_people_who_wait_are_told_that_no_worker_lives(sync: Sync, admin_client: Client, ago: float, words: str):
+    run = waits(sync, 1)
+    assert "No worker has run yet" in admin_client.get("/admin/").content.decode()
+    beat(seconds_ago=ago)
+    for address in ("/admin/", f"/admin/syncs/run/{run.pk}/change/"):
+        page = admin_client.get(address).content.decode()
+        assert ("No worker has" in page) == bool(words)
+        assert words in page
+
+
+def test_wrong_knobs_are_named_at_the_start():
+    knobs = {**settings.RETL, "METRICS_TOKENS": ("short",), "METRICS_NETWORKS": ("intranet",), "WORKER_SILENCE_SECONDS": 5}
+    with override_settings(RETL=knobs):
+        said = [str(one.msg) for one in checks.run_checks() if one.id.startswith("monitoring.")]
+    assert [text.split(" must")[0].split(". ")[0] for text in said] == [
+        "Token 1 of RETL_METRICS_TOKENS",
+        "“intranet” is not a network",
+        "RETL_WORKER_SILENCE_SECONDS is 5: less than 30 seconds would cry wolf.",
+    ]
