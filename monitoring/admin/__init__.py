@@ -1,5 +1,5 @@
 """Pages of the console for status, alerts and what is kept."""
 
-from monitoring.admin import retention, subscriptions
+from monitoring.admin import retention, status, subscriptions
 
-__all__ = ["retention", "subscriptions"]
+__all__ = ["retention", "status", "subscriptions"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+
+from django.db import transaction
 
 from monitoring.judging.facts import ChangeFact, Facts
 from monitoring.judging.verdict import Verdict
 from monitoring.models import StatusChange
+from monitoring.services import events
 from syncs.choices import SyncStatus
 from syncs.models import Sync
+
+logger = logging.getLogger(__name__)
 
 
 class OvertakenError(Exception):
@@ -39,7 +45,7 @@ def apply(facts: Facts, verdict: Verdict) -> Facts:
 
 def _noted(facts: Facts, verdict: Verdict, before: SyncStatus) -> Facts:
     newest = facts.runs[0].id if facts.runs else None
-    StatusChange.objects.create(
+    change = StatusChange.objects.create(
         sync_id=facts.sync_id,
         at=facts.now,
         before=before,
@@ -48,4 +54,14 @@ def _noted(facts: Facts, verdict: Verdict, before: SyncStatus) -> Facts:
         conditions=list(dict.fromkeys(finding.condition.value for finding in verdict.findings)),
         run_id=next((finding.run_id for finding in verdict.findings if finding.run_id), newest),
     )
+    _tell(change)
     return replace(facts, changes=(ChangeFact(facts.now, before, verdict.status), *facts.changes))
+
+
+def _tell(change: StatusChange) -> None:
+    """What cannot be told must not keep the status from being right."""
+    try:
+        with transaction.atomic():
+            events.status_changed(change)
+    except Exception:
+        logger.exception("The status change %s could not be told to webhooks.", change.pk)

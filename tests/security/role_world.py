@@ -29,7 +29,7 @@ from dlq.models import (
     Reclassification,
     SavedView,
 )
-from monitoring.models import Purge
+from monitoring.models import Purge, StatusChange
 from retl_project import roles
 from syncs.models import Connection, ErrorRule, Step, Team
 from syncs.services import versions
@@ -133,8 +133,14 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
         group=Group.objects.get(name="Viewer"), reclassification=walk,
         purge=Purge.objects.create(kind="runs", before=now, is_over=True),
         subscription=sync,  # the page of who hears of a sync
+        statuschange=_change(sync, mark), syncpolicy=sync,
         errorrule=ErrorRule.objects.create(kind="http", name=f"Rule {sync.pk}", text="x", error_type="validation"),
     )  # fmt: skip
+
+
+def _change(sync: Sync, mark: str) -> Sync:
+    StatusChange.objects.create(sync=sync, before="healthy", after="failing", reason=f"{mark} failed")
+    return sync  # its history goes by the sync
 
 
 def _connections(mark: str, folder: Path) -> tuple[Connection, Connection]:
