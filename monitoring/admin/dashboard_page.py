@@ -27,7 +27,8 @@ def page(site: AdminSite, request: HttpRequest, extra_context: dict[str, Any] | 
     made = dashboard.build(request.user, given, now=timezone.now())
     context = {**site.each_context(request), "title": site.index_title, "subtitle": None, **_context(made)}
     request.current_app = site.name
-    template = "admin/wall.html" if made.filter.is_wall and not made.filter.problems else "admin/index.html"
+    is_wall = made.filter.is_wall and not made.filter.problems and not made.sight.is_blind
+    template = "admin/wall.html" if is_wall else "admin/index.html"
     status = 400 if made.filter.problems else 200
     return TemplateResponse(request, template, {**context, **(extra_context or {})}, status=status)
 

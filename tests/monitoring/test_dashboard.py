@@ -139,7 +139,8 @@ def test_filter_that_cannot_be_read_shows_nothing_and_says_why(ana: Client):
 
 def test_wall_screen_loads_itself_again_and_has_no_menu(ana: Client):
     html = ana.get(f"{HOME}?wall=1&period=24h").content.decode()
-    assert '<meta http-equiv="refresh" content="60">' in html
+    assert '<noscript><meta http-equiv="refresh" content="60"></noscript>' in html
+    assert 'id="rd-wall" data-seconds="60"' in html
     assert 'class="rd-nav"' not in html
     assert 'href="?period=24h"' in html  # the way back keeps the period
 
