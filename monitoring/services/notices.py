@@ -33,9 +33,12 @@ class Note:
     sync_id: int | None = None
 
 
-def write(notes: Iterable[Note], *, at: datetime, incident: Incident | None = None) -> int:
-    """One notice for each. Earlier ones about the incident need not be read any more: the
-    bell counts things, not messages."""
+def write(notes: Iterable[Note], *, at: datetime, incident: Incident | None = None, is_only_news: bool = False) -> int:
+    """One notice for each. Earlier ones about the incident need not be read any more: the bell counts things, not messages.
+    ``is_only_news``: nothing for whom the newest notice about the incident says the same."""
+    if is_only_news and incident is not None:
+        known = _last(incident)
+        notes = [note for note in notes if known.get(note.user_id) != (note.message.event, note.message.title[:255])]
     made = [
         Notice(
             user_id=note.user_id,
@@ -65,8 +68,13 @@ def to_admins(message: Message, *, at: datetime) -> int:
 
 def last_told(incident: Incident) -> dict[int, str]:
     """The event of the newest notice about it, by id of the user."""
+    return {user_id: event for user_id, (event, _) in _last(incident).items()}
+
+
+def _last(incident: Incident) -> dict[int, tuple[str, str]]:
     newest = Notice.objects.filter(incident=incident).order_by().values("user").annotate(last=Max("pk")).values("last")
-    return dict(Notice.objects.filter(pk__in=newest).values_list("user_id", "event"))
+    rows = Notice.objects.filter(pk__in=newest).values_list("user_id", "event", "title")
+    return {user_id: (event, title) for user_id, event, title in rows}
 
 
 def inner(url: str) -> str:

@@ -14,7 +14,7 @@ from monitoring.channels import registry
 from monitoring.channels.base import Message, Place, Sent
 from monitoring.choices import Event
 from monitoring.models import Channel, Delivery
-from monitoring.services import audience, incident_sight, notices
+from monitoring.services import audience, incident_sight, notices, routing
 from syncs.errors import RedriveError
 from syncs.secrets import SecretsError
 from syncs.services import access
@@ -84,12 +84,14 @@ def _not_for_them(delivery: Delivery) -> str:
 def _write_notices(message: Message, names: tuple[str, ...], *, delivery: Delivery | None, now: datetime) -> list[str]:
     """Nobody is told of a sync that he may not see."""
     able = {person.user.get_username(): person for person in audience.able().values()}
+    incident = delivery.incident if delivery else None
     notes = []
     for name in names:
         person = able.get(name)
         if person is not None and (message.event == Event.TEST or _concerns(person.user, delivery)):
-            notes.append(notices.Note(person.id, message, delivery.sync_id if delivery else None))
-    notices.write(notes, at=now, incident=delivery.incident if delivery else None)
+            said = routing.as_read_by(person.user, message, incident) if incident else message
+            notes.append(notices.Note(person.id, said, delivery.sync_id if delivery else None))
+    notices.write(notes, at=now, incident=incident, is_only_news=True)
     return [name for name in names if name not in able]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Q
@@ -15,6 +16,10 @@ from monitoring.models import AlertRule, Channel, Delivery, Incident, IncidentEv
 from monitoring.services import audience, messages, notices, outbox, timing
 from monitoring.services.audience import Audience, Person
 from monitoring.services.timing import Place, is_grave
+from syncs.services import access
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 # Channels that keep an incident of their own open until they are told of its end.
 KEEPS_OPEN = ("pagerduty",)
@@ -56,7 +61,7 @@ def announce(incident: Incident, event: Event, *, at: datetime, text: str = "") 
     concerns. An end reaches whoever was told of the beginning. Nobody reads of a sync that he may not see.
     """
     message = messages.of_incident(incident, event, at=at, text=text)
-    telling = _Telling(incident, event, at, message, _affected(incident))
+    telling = _Telling(incident, event, at, message, affected_by(incident))
     _tell_channels(telling)
     people = audience.of([pk for pk, _, _ in telling.affected])
     before = notices.last_told(incident)
@@ -64,7 +69,8 @@ def announce(incident: Incident, event: Event, *, at: datetime, text: str = "") 
     _note(telling, people, was_told=bool(before))
 
 
-def _affected(incident: Incident) -> list[tuple[int, str, str]]:
+def affected_by(incident: Incident) -> list[tuple[int, str, str]]:
+    """(id, name, finding) of each sync; of what is over, of all that it affected."""
     rows = IncidentSync.objects.filter(incident=incident)
     if not incident.is_over:
         rows = rows.filter(recovered_at=None)
@@ -112,8 +118,9 @@ def _unasked(incident: Incident) -> Q:
 def _tell_people(telling: _Telling, people: Audience, before: dict[int, str]) -> None:
     chosen = subscriptions(people)
     notes = []
-    for person_id in people.people.keys() & (people.seen.keys() | people.owned.keys()):
-        person = people.people[person_id]
+    for person_id, person in people.people.items():
+        if person_id not in people.seen:
+            continue
         matching = [one for one in chosen[person_id] if _matches(one, person_id, people, telling)]
         if not _is_told(telling, person_id, bool(matching), before.get(person_id)):
             continue
@@ -165,11 +172,21 @@ def _is_told(telling: _Telling, person_id: int, is_matching: bool, last: str | N
 
 
 def _for(telling: _Telling, seen: frozenset[int]) -> Message:
-    """The message as this person may read it: the same for who sees every affected sync, else of those he sees alone."""
-    if all(pk in seen for pk, _, _ in telling.affected):
-        return telling.message
-    incident, whole = telling.incident, telling.message
-    mine = [(name, finding) for pk, name, finding in telling.affected if pk in seen]
+    return _as_seen(telling.message, telling.incident, telling.affected, seen)
+
+
+def as_read_by(user: User, message: Message, incident: Incident) -> Message:
+    """A message about the incident that was made for a channel, as this person may read it."""
+    affected = affected_by(incident)
+    seen = access.visible_sync_ids(user)
+    return message if seen is None else _as_seen(message, incident, affected, frozenset(seen))
+
+
+def _as_seen(whole: Message, incident: Incident, affected: list[tuple[int, str, str]], seen: frozenset[int]) -> Message:
+    """The same for who sees every affected sync, else of those he sees alone."""
+    if all(pk in seen for pk, _, _ in affected):
+        return whole
+    mine = [(name, finding) for pk, name, finding in affected if pk in seen]
     lines = [f"{name}: {finding}" if finding else name for name, finding in mine[:_NAMES_MOST]]
     facts = [("Severity", incident.get_severity_display()), *(("Sync", name) for name, _ in mine[:_NAMES_MOST])]
     about = {"id": incident.pk, "state": incident.state, "severity": incident.severity, "condition": incident.condition}

@@ -87,7 +87,7 @@ def _of_quiet(choices: Choices, channels: Mapping[int, Channel]) -> Iterator[tup
 def _of_fallback(
     quiet: Quiet, fallback_id: int, active: list[Choice], channels: Mapping[int, Channel]
 ) -> Iterator[tuple[str, str]]:
-    if not quiet.is_complete:
+    if quiet.begin is None and quiet.end is None:
         yield "fallback", "The fallback is for quiet hours, and there are none. Give both times, or choose no fallback."
     if text := _of_channel(fallback_id, channels):
         yield "fallback", text

@@ -21,7 +21,7 @@ from monitoring.models import (
     Subscription,
     WatchedSync,
 )
-from monitoring.services import audience, routing
+from monitoring.services import audience, deliveries, routing
 from syncs.models import Sync, Team
 from syncs.services import access
 from tests import seeds
@@ -406,3 +406,18 @@ def test_telling_costs_the_same_for_many_people(django_assert_max_num_queries: A
     with django_assert_max_num_queries(22):
         announce(made)
     assert len(noticed()) == 12
+
+
+def test_a_notice_by_a_channel_says_what_the_person_may_read_and_nothing_twice() -> None:
+    _ana, ben, _root, one, other = world_of_two_teams()
+    console = channel("in_app", name="console", config={"users": "ana, ben, nobody"})
+    chosen(ben, is_active=False)
+    made = incident(one, other, title="The login at CRM was revoked", text="Log in again.", rule=rule(console))
+    announce(made, text="finding of Zquorl sync")
+    deliveries.send_due(AT)
+    assert Delivery.objects.get(channel=console).state == DeliveryState.DELIVERED
+    assert noticed() == ["ana", "ben"]
+    texts = {row.user.username: row.text for row in Notice.objects.select_related("user")}
+    assert "Ours" in texts["ana"]
+    assert "Ours" not in texts["ben"]
+    assert "Zquorl sync" in texts["ben"]
