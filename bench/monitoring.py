@@ -92,7 +92,7 @@ def addresses() -> dict[str, list[str]]:
         "dashboard, one owner": [f"{index}?owner={owner.pk}"],
         "dashboard, one connection": [f"{index}?connection={connection.pk}&period={name}" for name in periods],
         "dashboard, wall": [f"{index}?wall=1"],
-        "page of a sync": [reverse("admin:syncs_sync_change", args=[pk]) for pk in filled],
+        "page of a sync": [reverse("admin:syncs_sync_page", args=[pk]) for pk in filled],
     }
     for name, route in (
         ("incidents", "monitoring_incident_changelist"), ("alert rules", "monitoring_alertrule_changelist"),
