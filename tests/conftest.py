@@ -63,6 +63,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     """The database is there; tests that commit leave it empty by ``tests.flush``."""
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         flush.remember()
+        flush.empty()  # every test begins without the alert rules of a fresh installation, the first as well
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: flush.empty())
         yield
 

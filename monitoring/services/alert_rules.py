@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from monitoring.choices import PLATFORM, WINDOW_HOURS, Condition, Scope, Severity, Window
-from monitoring.judging.facts import Facts, Finding
+from monitoring.judging.facts import Facts, Finding, Level
 from monitoring.judging.limits import Limits
 from monitoring.models import AlertRule
+from syncs.models import Sync
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,20 @@ def is_about(rule: AlertRule, facts: Facts) -> bool:
             return rule.tag is not None and rule.tag.name in facts.tags
 
 
+def scope(rule: AlertRule) -> QuerySet[Sync]:
+    """The syncs that a rule is about. Archived ones are not judged."""
+    syncs = Sync.objects.active()
+    match Scope(rule.scope):
+        case Scope.ALL:
+            return syncs
+        case Scope.SYNC:
+            return syncs.filter(pk=rule.sync_id or 0)
+        case Scope.CONNECTION:
+            return syncs.filter(Q(source=rule.connection_id) | Q(destination=rule.connection_id))
+        case Scope.TAG:
+            return syncs.filter(tags=rule.tag_id)
+
+
 def limits_of(rule: AlertRule, own: Limits) -> Limits:
     """The rule's limits; those it leaves open are the thresholds of the sync."""
     return own.but({"window_hours": WINDOW_HOURS[Window(rule.window)], **rule.limits})
@@ -55,7 +70,14 @@ def found(rules: Iterable[AlertRule], facts: Facts, own: Limits, find: Find) -> 
             logger.exception("Alert rule %s could not be judged for sync %s; the other rules go on.", rule.pk, facts.sync_id)
             continue
         for finding in findings:
-            yield rule.pk, Severity(rule.severity), muted_until(rule, facts.now), finding
+            yield rule.pk, severity_of(rule, finding), muted_until(rule, facts.now), finding
+
+
+def severity_of(rule: AlertRule, finding: Finding) -> Severity:
+    """The rule's; a login that is about to expire wakes nobody up."""
+    severity = Severity(rule.severity)
+    is_mild = finding.condition == Condition.CREDENTIAL and finding.level == Level.WARN
+    return Severity.WARNING if is_mild and severity == Severity.PAGE else severity
 
 
 def found_in_redrive(rules: Iterable[AlertRule], findings: Iterable[Finding], now: datetime) -> Iterator[Found]:

@@ -12,10 +12,13 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from monitoring.choices import PLATFORM
 from monitoring.models import Incident, IncidentEvent, IncidentSync
+from monitoring.services.incident_steps import LIVE
 from syncs.services import access
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+SHOWN = 10  # on the page of a sync or a connection
 
 
 def visible(user: User) -> QuerySet[Incident]:
@@ -42,4 +45,9 @@ def events(incident: Incident, user: User) -> QuerySet[IncidentEvent]:
 def of_sync(sync_id: int) -> QuerySet[Incident]:
     """Live incidents that affect a sync. For whoever may see the sync."""
     mine = IncidentSync.objects.filter(incident=OuterRef("pk"), sync_id=sync_id, recovered_at=None)
-    return Incident.objects.filter(Exists(mine)).order_by("-id")
+    return Incident.objects.filter(Exists(mine), state__in=LIVE).order_by("follows", "-id")
+
+
+def of_connection(connection_id: int, user: User) -> QuerySet[Incident]:
+    """Live incidents whose fault the connection is, as far as the user sees a sync that they affect."""
+    return visible(user).filter(connection=connection_id, state__in=LIVE).order_by("-id")

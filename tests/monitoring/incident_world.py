@@ -55,7 +55,7 @@ def _fact(one: Connection) -> ConnectionFact:
 
 
 def rule(condition: Condition, severity: Severity = Severity.WARNING, **values: Any) -> AlertRule:
-    return AlertRule.objects.create(name=uuid.uuid4().hex, condition=condition, severity=severity, **values)
+    return AlertRule.objects.create(**({"name": uuid.uuid4().hex, "condition": condition, "severity": severity} | values))
 
 
 class Heard:

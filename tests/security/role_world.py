@@ -29,9 +29,11 @@ from dlq.models import (
     Reclassification,
     SavedView,
 )
-from monitoring.models import Purge, StatusChange
+from monitoring.choices import Event
+from monitoring.models import AlertRule, Channel, Delivery, Incident, IncidentEvent, IncidentSync, Purge, StatusChange
+from monitoring.services import messages
 from retl_project import roles
-from syncs.models import Connection, ErrorRule, Step, Team
+from syncs.models import Connection, ErrorRule, Step, Sync, Team
 from syncs.services import versions
 from tests import seeds
 from tests.security.walk import PARAMETER, Route
@@ -131,11 +133,32 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
         mark=mark, team=team, connection=destination, source=source, sync=sync, run=run, live=live, dlqentry=entry,
         errorgroup=group, bulkoperation=operation, export=export, fingerprintrule=rule, view=view, user=colleague,
         group=Group.objects.get(name="Viewer"), reclassification=walk,
-        purge=Purge.objects.create(kind="runs", before=now, is_over=True),
+        purge=Purge.objects.create(kind="runs", before=now, is_over=True), incident=_incident(sync, mark),
+        alertrule=AlertRule.objects.create(name=f"{mark} alert rule", condition="late", scope="sync", sync=sync),
         subscription=sync,  # the page of who hears of a sync
+        **_delivered(sync, mark),
         statuschange=_change(sync, mark), syncpolicy=sync,
         errorrule=ErrorRule.objects.create(kind="http", name=f"Rule {sync.pk}", text="x", error_type="validation"),
     )  # fmt: skip
+
+
+def _incident(sync: Sync, mark: str) -> Incident:
+    made = Incident.objects.create(
+        cause=f"sync:{sync.pk}:late", condition="late", severity="warning", title=f"{mark} is late", text=mark, sync=sync
+    )
+    IncidentSync.objects.create(incident=made, sync=sync, text=f"{mark} found")
+    IncidentEvent.objects.create(incident=made, kind="noted", text=f"{mark} note", sync=sync)
+    return made
+
+
+def _delivered(sync: Sync, mark: str) -> dict[str, Any]:
+    """A channel is everybody's; what it was told of a sync is not."""
+    channel = Channel.objects.create(name=f"Channel {sync.pk}", kind="in_app", config={"users": "nobody"})
+    message = messages.make(Event.RUN_FINISHED, severity="info", subject="x", title=f"{mark} ended", text=mark)
+    made = Delivery.objects.create(
+        channel=channel, event=message.event, subject="x", sync=sync, message=message.as_json(), state="dead"
+    )
+    return {"channel": channel, "delivery": made}
 
 
 def _change(sync: Sync, mark: str) -> Sync:
@@ -185,7 +208,7 @@ def belongs_to_a_team(route: Route) -> bool:
     is_named = any(name in ("pk", "object_id") for name in PARAMETER.findall(route.pattern))
     shared = (
         not route.name
-        or route.model in ("connection", "errorrule", "user", "group", "purge")
+        or route.model in ("connection", "errorrule", "user", "group", "purge", "channel")
         or route.name == "dlq_dlqentry_view"
     )
     return is_named and not shared
