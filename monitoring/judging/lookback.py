@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from monitoring.choices import Condition
-from monitoring.judging.facts import ChangeFact, Facts
+from monitoring.judging.facts import ChangeFact, Facts, Level
 from monitoring.judging.limits import Limits
 from monitoring.judging.verdict import judge
 
@@ -36,12 +36,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Lookback:
-    """``spans``: oldest first, each of another status than the one before; none where nothing ran. ``held``: condition -> for
-    how long it held."""
+    """``spans``: oldest first, each of another status than the one before; none where nothing ran. ``held``:
+    (condition, level) -> for how long it held, at that level at least."""
 
     since: datetime
     spans: tuple[Span, ...]
-    held: dict[Condition, timedelta]
+    held: dict[tuple[Condition, Level], timedelta]
 
     def share(self, status: str) -> float:
         """Percent of the time."""
@@ -57,7 +57,7 @@ class Lookback:
 def look_back(facts: Facts, limits: Limits, chosen: Collection[str], since: datetime) -> Lookback:
     """``facts``: loaded with ``past``, so that they reach back to ``since``."""
     moments = list(_moments(facts, since))
-    held: dict[Condition, timedelta] = {}
+    held: dict[tuple[Condition, Level], timedelta] = {}
     spans: list[Span] = []
     before = ""
     changes: tuple[ChangeFact, ...] = ()
@@ -68,8 +68,8 @@ def look_back(facts: Facts, limits: Limits, chosen: Collection[str], since: date
             changes = (ChangeFact(at, before, made.status), *changes)
         before = made.status.value
         conditions = tuple(dict.fromkeys(one.condition for one in made.findings))
-        for condition in conditions:
-            held[condition] = held.get(condition, timedelta()) + (until - at)
+        for key in {(one.condition, level) for one in made.findings for level in Level if one.level >= level}:
+            held[key] = held.get(key, timedelta()) + (until - at)
         if spans and spans[-1].status == before:
             spans[-1] = replace(spans[-1], ends_at=until)
         else:

@@ -46,7 +46,10 @@ def findings_of(facts: Facts, limits: Limits, chosen: Collection[str] = ()) -> t
         return ()
     asked = [one for one in CONDITIONS if one not in ONLY_IF_SET or ONLY_IF_SET[one] in chosen]
     found = [finding for condition in asked for finding in find(condition, facts, limits)]
-    found += [one for one in (_partial(facts, limits), _failed_lately(facts, limits)) if one is not None]
+    own = [_failed_lately(facts, limits)]
+    if not any(one.condition == C.ERROR_RATE for one in found):
+        own.append(_partial(facts, limits))
+    found += [one for one in own if one is not None]
     return tuple(sorted(found, key=lambda one: (-one.level, CONDITIONS.index(one.condition))))
 
 
@@ -99,7 +102,7 @@ def judge(facts: Facts, limits: Limits, chosen: Collection[str] = ()) -> Verdict
     if not found:
         return _held(facts, limits, Verdict(S.HEALTHY, ""))
     status = S.FAILING if found[0].level == Level.FAIL else S.DEGRADED
-    return _held(facts, limits, Verdict(status, _reason(facts, found), found))
+    return _held(facts, limits, Verdict(status, _reason(facts, limits, found), found))
 
 
 def _without_runs(facts: Facts) -> Verdict | None:
@@ -117,24 +120,26 @@ def _without_runs(facts: Facts) -> Verdict | None:
     return None
 
 
-def _reason(facts: Facts, found: Sequence[Finding]) -> str:
+def _reason(facts: Facts, limits: Limits, found: Sequence[Finding]) -> str:
     """The gravest thing, in one sentence or two; a credential that ends stands behind what is milder than a failure."""
     lead = found[0]
     if lead.level == Level.FAIL:
         is_run = lead.condition == C.RUN_FAILED
         return failure_text(failures.failed_in_a_row(facts)[0]) if is_run else lead.text
-    texts = [] if lead.condition == C.CREDENTIAL else [_rows_text(facts, found) or lead.text]
+    texts = [] if lead.condition == C.CREDENTIAL else [_rows_text(facts, limits, found) or lead.text]
     return " ".join([*texts, *(one.text for one in found if one.condition == C.CREDENTIAL)])
 
 
-def _rows_text(facts: Facts, found: Sequence[Finding]) -> str:
+def _rows_text(facts: Facts, limits: Limits, found: Sequence[Finding]) -> str:
     """Of several findings about refused rows, the sentence that says most."""
     if found[0].condition not in (C.ERROR_RATE, C.DLQ_DEPTH):
         return ""
-    partial = [one.text for one in found if one.text.startswith("Last run dead-lettered")]
+    partial = _partial(facts, limits)
+    if partial is not None:
+        return partial.text
     last = next(iter(facts.regular_runs), None)
-    if partial or found[0].condition == C.ERROR_RATE or last is None or last.status != RunStatus.SUCCEEDED:
-        return partial[0] if partial else ""
+    if found[0].condition == C.ERROR_RATE or last is None or last.status != RunStatus.SUCCEEDED:
+        return ""
     verb = "is" if facts.depth == 1 else "are"
     return f"Last run succeeded, but {rows.letters(facts.depth)} of earlier runs {verb} open."
 

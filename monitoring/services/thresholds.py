@@ -116,8 +116,14 @@ def _line(
     past: Lookback | None,
     tried: Lookback | None,
 ) -> Line:
-    held, would_hold = (None if made is None else made.held.get(one.condition, timedelta()) for made in (past, tried))
+    held, would_hold = (_held(one, made) for made in (past, tried))
     return Line(one, typed, _default(one, sync), problems.get(one.name, ""), held, would_hold)
+
+
+def _held(one: Threshold, made: Lookback | None) -> timedelta | None:
+    if made is None or one.level is None:
+        return None
+    return made.held.get((one.condition, one.level), timedelta())
 
 
 def _look_back(found: Facts, limits: Limits, chosen: frozenset[str]) -> Lookback | None:
@@ -137,7 +143,8 @@ def _default(one: Threshold, sync: Facts | None) -> str:
         return one.default(sync) if one.default and sync else ""
     if value == 0 and one.off:
         return one.off
-    return f"{value:g} {one.unit}" if value < 1_000 else f"{value:,} {one.unit}"
+    unit = one.unit.removesuffix("s") if value == 1 and not one.unit.startswith("%") else one.unit
+    return f"{value:g} {unit}"
 
 
 def read(typed: Mapping[str, str], sync: Facts | None) -> tuple[dict[str, Any], dict[str, str]]:
