@@ -43,6 +43,8 @@ def run(database: str, arguments: list[str]) -> tuple[int, Counter[str]]:
     workers = ["-n", os.environ.get("REDRIVE_TEST_WORKERS", "3"), "--dist", "worksteal"]
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", *workers, *arguments]
     environment = {**os.environ, "REDRIVE_TEST_DB": database, "PYTHONUNBUFFERED": "1"}
+    # Containers often forbid it. Without, each worker and each process that a test starts compiles everything anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.stdout.write(f"--- tests on {database}\n")
     sys.stdout.flush()
     found: Counter[str] = Counter()
