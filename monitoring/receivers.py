@@ -8,7 +8,17 @@ from typing import Any
 from django.dispatch import receiver
 from django.utils import timezone
 
-from monitoring.services import alerts, deliveries, depth_hours, digests, evaluation, events, silence_watch, tracing
+from monitoring.services import (
+    alerts,
+    channel_edit,
+    deliveries,
+    depth_hours,
+    digests,
+    evaluation,
+    events,
+    silence_watch,
+    tracing,
+)
 from monitoring.services.retention import passes
 from syncs.models import Run
 from syncs.services import heartbeats
@@ -73,6 +83,7 @@ def look_after_deliveries(**_: Any) -> None:
     now = timezone.now()
     deliveries.ring_due(now)
     events.catch_up(now)
+    channel_edit.forget_former(now)
 
 
 @receiver(idled)

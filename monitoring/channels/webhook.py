@@ -78,7 +78,7 @@ def validate(config: Mapping[str, Any], secrets: Mapping[str, Any], allowed: tup
 
 def send(message: Message, place: Place) -> Sent:
     """Signed anew at every attempt, with the time of the attempt; ``webhook-id`` stays."""
-    body = calling.as_json({"type": message.event.value, "timestamp": message.at.isoformat(), "data": data_of(message)})
+    body = calling.as_json(body_of(message))
     stamp = int(time.time())
     keys = [key_of(text) for text in (place.secrets.get("secret"), place.former_secret) if text]
     if not keys:
@@ -102,12 +102,14 @@ def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(digest).decode()
 
 
-def data_of(message: Message) -> dict[str, Any]:
-    """Every event has these; the rest is its own, see docs/channels.md."""
-    return {
+def body_of(message: Message) -> dict[str, Any]:
+    """The shape that Standard Webhooks recommends. Every event has title, text, severity and url; the rest of ``data`` is its
+    own, see docs/channels.md."""
+    data = {
         "title": message.title,
         "text": message.text,
         "severity": message.severity.value,
         "url": message.links[0][1] if message.links else "",
         **message.data,
     }
+    return {"type": message.event.value, "timestamp": message.at.isoformat(), "data": data}

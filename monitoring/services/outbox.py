@@ -52,7 +52,7 @@ def put(
     if channel is not None and not registry.takes(channel.kind, event):
         return None
     key = uuid.uuid4()
-    is_off = channel is not None and not channel.is_enabled
+    is_off = channel is not None and not channel.is_enabled and event != Event.TEST
     row = Delivery(
         key=key,
         channel=channel,

@@ -21,7 +21,9 @@ from dlq.admin.acts import _ACTS
 from dlq.admin.operations import _ACTS as OPERATION_ACTS
 from dlq.models import BulkItem, BulkOperation, DLQEntry, Export, FingerprintRule, Reclassification
 from dlq.services.snapshots import BulkKind
-from monitoring.models import Purge
+from monitoring.choices import Event
+from monitoring.models import Channel, Delivery, Purge
+from monitoring.services import messages
 from syncs.admin.acts import SYNC_ACTS
 from syncs.models import ErrorRule, Team
 from syncs.services import versions
@@ -86,10 +88,18 @@ def _desk(sync: Any) -> dict[str, Any]:
         "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
         "team": Team.objects.create(name="Others"),
         "subscription": sync,  # the page of who hears of a sync
+        **_delivered(sync),
         "errorrule": ErrorRule.objects.create(kind="http", name="x", text="x", error_type="validation"),
         "purge": Purge.objects.create(kind="runs", before=now, is_over=True),
         "reclassification": Reclassification.objects.create(kind="http", place="kind:http", is_over=True),
     }
+
+
+def _delivered(sync: Any) -> dict[str, Any]:
+    channel = Channel.objects.create(name="Bell", kind="in_app", config={"users": "nobody"})
+    message = messages.make(Event.RUN_FINISHED, severity="info", subject="x", title="Contacts ended")
+    made = Delivery.objects.create(channel=channel, event=message.event, subject="x", sync=sync, message=message.as_json())
+    return {"channel": channel, "delivery": made}
 
 
 def addresses(route: Route, world: SimpleNamespace) -> list[str]:
