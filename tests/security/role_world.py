@@ -162,7 +162,8 @@ def _delivered(sync: Sync, mark: str) -> dict[str, Any]:
 
 
 def _change(sync: Sync, mark: str) -> Sync:
-    StatusChange.objects.create(sync=sync, before="healthy", after="failing", reason=f"{mark} failed")
+    at = timezone.now() - timedelta(days=3)  # of an age that does not change while the test runs
+    StatusChange.objects.create(sync=sync, at=at, before="healthy", after="failing", reason=f"{mark} failed")
     return sync  # its history goes by the sync
 
 
