@@ -16,7 +16,7 @@ from syncs.console import formats, links
 _STATUSES = dict(labelled(SyncStatus))
 _ROWS = {
     *(Condition.ERROR_RATE, Condition.ERROR_BUDGET, Condition.DLQ_DEPTH, Condition.DLQ_AGE),
-    *(Condition.NEW_GROUP, Condition.REGRESSED_GROUP),
+    *(Condition.NEW_GROUP, Condition.REGRESSED_GROUP, Condition.PERMISSION),
 }
 _PACE = {Condition.LATE, Condition.FRESHNESS, Condition.ZERO_ROWS, Condition.VOLUME, Condition.DURATION, Condition.ANOMALY}
 BAR = 100.0  # width of the bars in tables
@@ -43,9 +43,13 @@ def next_step(line: SyncLine) -> tuple[str, str]:
     if kind == "connection" and number.isdecimal():
         words = "Log in again" if condition == Condition.CREDENTIAL else "Check the connection"
         return words, links.page("admin:syncs_connection_change", number)
+    if condition in _ROWS and found.get("group_id"):
+        return "Look at the error", links.page("admin:dlq_errorgroup_change", found["group_id"])
+    if condition == Condition.RUN_FAILED and found.get("run_id"):
+        return "Open the failed run", links.page("admin:syncs_run_change", found["run_id"])
     if condition == Condition.DRIFT:
         return "See what changed", links.page("admin:syncs_sync_drift", line.pk)
-    if condition in (Condition.SETUP, Condition.PERMISSION):
+    if condition == Condition.SETUP:
         return "Check the set-up", links.page("admin:syncs_sync_change", line.pk)
     if condition in _PACE:
         return "Compare its runs", runs_url(line.pk)

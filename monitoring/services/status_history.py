@@ -75,7 +75,7 @@ def of_sync(sync: Sync, now: datetime, *, before: int | None = None) -> History:
 
 def judged(sync: Sync) -> tuple[datetime | None, list[dict[str, Any]]]:
     """(when it was judged last, what spoke against it then: as ``SyncWatch.findings`` with the ``name`` of the condition)."""
-    watch = SyncWatch.objects.filter(sync=sync).first()
+    watch: SyncWatch | None = getattr(sync, "watch", None)  # comes with the sync where that was asked for
     if watch is None:
         return None, []
     return watch.judged_at, [{**one, "name": _NAMES.get(one["condition"], one["condition"])} for one in watch.findings]

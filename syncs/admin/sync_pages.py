@@ -92,7 +92,7 @@ def status_chips(counts: dict[str, int], selected: list[str]) -> list[dict[str, 
 
 def _find(page: SyncAdmin, request: HttpRequest, pk: int) -> Sync:
     acts.demand(page.has_view_permission(request))
-    related = ("source", "destination", "owner", "team", "current_version")
+    related = ("source", "destination", "owner", "team", "current_version", "watch")  # the last: what judged it keeps
     sync = access.scoped(Sync.objects.select_related(*related).with_tags(), request.user, by="pk").filter(pk=pk).first()
     if sync is None:
         raise Http404(f"There is no sync {pk}.")

@@ -71,17 +71,18 @@ def test_figures_lead_to_lists_that_show_them(ana: Client, data: Any):
 
 def test_attention_says_why_and_what_to_do_first(ana: Client, data: Any):
     churn, revoked, airports = data.syncs[:3]
-    for sync, condition, cause in (
-        (churn, "error_rate", f"sync:{churn.pk}:error_rate"),
-        (revoked, "credential", f"connection:{data.destination.pk}:auth"),
-        (airports, "drift", f"sync:{airports.pk}:drift"),
+    group = ErrorGroup.objects.get(sync=churn)
+    for sync, condition, cause, more in (
+        (churn, "permission", f"sync:{churn.pk}:permission", {"group_id": group.pk}),
+        (revoked, "credential", f"connection:{data.destination.pk}:auth", {}),
+        (airports, "drift", f"sync:{airports.pk}:drift", {}),
     ):
-        findings = [{"condition": condition, "level": 2, "text": "x", "cause": cause}]
+        findings = [{"condition": condition, "level": "fail", "text": "x", "cause": cause, **more}]
         SyncWatch.objects.update_or_create(sync=sync, defaults={"judged_at": timezone.now(), "findings": findings})
     answer = ana.get(HOME)
     lines = answer.context["attention"]
     assert [(one["line"].name, one["step"]) for one in lines] == [
-        (churn.name, "Work off its dead letters"),
+        (churn.name, "Look at the error"),
         (revoked.name, "Log in again"),
         (airports.name, "See what changed"),
     ]
