@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -361,6 +362,7 @@ def test_what_nobody_foresaw_ends_a_purge_by_name(sync: Sync, monkeypatch: pytes
 def test_the_first_purge_by_the_day_only_looks(sync: Sync, settings: Any, django_capture_on_commit_callbacks: Any):
     settings.RETL = {**settings.RETL, "PURGE_HOUR": 3}
     at = datetime.fromisoformat("2026-03-01T03:00:00+00:00")
+    passes.stop(passes.request(Retained.STEPS, by=None, door="cli", is_dry_run=False), by=None)
     old_run(sync, steps=1)
     made = passes.start_due(at - timedelta(seconds=1))
     assert {one.kind for one in made} == {kind for kind in Retained if rules.KINDS[kind].days}
@@ -444,3 +446,32 @@ def test_figures_of_all_kinds_come_from_a_handful_of_queries(sync: Sync):
     assert seen is not None
     assert seen.kept_count == 3
     assert (found[Retained.AUDIT].kept, found[Retained.AUDIT].next_at) == ("for ever", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_dead_letter_that_somebody_holds_is_passed_over():
+    """Somebody opens a discarded one again at the moment of the purge: it stays, whoever is first."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    run = old_run(make_sync())
+    held, free = (make_entry(run, status="discarded", last_failed_at=OLD) for _ in range(2))
+    locked, purged = threading.Event(), threading.Event()
+
+    def reopen() -> None:
+        with transaction.atomic():
+            entry = DLQEntry.objects.select_for_update().get(pk=held.pk)
+            locked.set()
+            assert purged.wait(30)
+            DLQEntry.objects.filter(pk=entry.pk).update(status="open", closed_at=None)
+        connection.close()
+
+    other = threading.Thread(target=reopen)
+    other.start()
+    assert locked.wait(30)
+    made = purge(Retained.DISCARDED_ENTRIES)
+    purged.set()
+    other.join(30)
+    assert counts(made) == (1, 0)
+    assert list(DLQEntry.objects.values_list("pk", "status")) == [(held.pk, "open")]
+    assert counts(purge(Retained.DISCARDED_ENTRIES)) == (0, 0)
+    assert free.pk != held.pk

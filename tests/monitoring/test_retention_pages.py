@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from dlq.models import BulkOperation
 from monitoring.choices import Retained
 from monitoring.models import Purge
 from monitoring.services.retention import passes, rules, work
@@ -84,7 +85,7 @@ def test_counting_leads_to_deleting(root: Client):
     looked = Purge.objects.get()
     assert answer["Location"] == f"{PURGES}{looked.pk}/change/"
     assert OrmQ.objects.count() == 1
-    assert "Looking" in text(root.get(answer["Location"]))
+    assert "Queued" in text(root.get(answer["Location"]))
     assert root.get(f"{PURGES}{looked.pk}/progress/").json()["is_active"]
     assert "going on already" in text(root.post(address, {"act": "purge"}))
     passes.answer(looked.pk)
@@ -142,3 +143,14 @@ def test_the_command_counts_and_deletes(capsys: pytest.CaptureFixture[str]):
 def test_the_command_refuses_what_cannot_be(arguments: list[str], words: str):
     with pytest.raises(CommandError, match=words):
         call_command("purge", *arguments)
+
+
+@pytest.mark.usefixtures("steps")
+def test_pages_say_that_what_is_missing_was_old(root: Client):
+    run = make_run(make_sync(), queued_at=OLD, started_at=OLD, finished_at=OLD)
+    assert "Its steps are not kept any more" in text(root.get(f"/admin/syncs/run/{run.pk}/change/"))
+    made = BulkOperation.objects.create(
+        kind="discard", reason="x", status="finished", max_id=1, as_of=OLD, expected_count=2, is_frozen=True, member_count=2,
+        done_count=2, token_digest="0" * 64, finished_at=OLD,
+    )  # fmt: skip
+    assert "is not kept any more" in text(root.get(f"/admin/dlq/bulkoperation/{made.pk}/change/"))

@@ -16,9 +16,10 @@ from dlq.choices import CLOSED, EntryStatus
 from dlq.models import EntryTally
 from monitoring.choices import Retained
 from monitoring.models import Purge
-from monitoring.services.retention import passes, rules, sizes
+from monitoring.services.retention import passes, reading, rules, sizes
 from monitoring.services.retention.catalogue import PARTS
 from monitoring.services.retention.parts import Part
+from monitoring.services.retention.reading import Line
 from monitoring.services.retention.sizes import Size
 
 COUNT_CAP = 10_000  # more are estimated, or said to be more
@@ -52,7 +53,7 @@ class Figures:
     oldest: datetime | None
     last: Purge | None
     look: Purge | None
-    going: Purge | None
+    going: Line | None
     next_at: datetime | None
 
 
@@ -86,7 +87,8 @@ def _figures(
     return Figures(
         kind=kind, name=rules.name(kind), days=days, kept=rules.in_words(days), is_default=days == rules.KINDS[kind].days,
         count=count, bytes=_bytes(kind, found, count), oldest=oldest, last=newest.get((kind, False, True)),
-        look=newest.get((kind, True, True)), going=going, next_at=None if days is None else passes.next_slot(now),
+        look=newest.get((kind, True, True)), going=reading.line(going) if going else None,
+        next_at=None if days is None else passes.next_slot(now),
     )  # fmt: skip
 
 
@@ -109,14 +111,14 @@ def _look(found: Mapping[str, Size]) -> tuple[dict[str, int], dict[Retained, dat
     kind. One statement of short look-ups, however many kinds there are."""
     tables = [part for kind, parts in PARTS.items() if kind not in _STATUSES for part in parts if not _is_large(part, found)]
     asked = [part.existing()[: COUNT_CAP + 1] for part in tables]
-    first_parts = {kind: parts[0] for kind, parts in PARTS.items()}
+    timed = [(kind, part) for kind, parts in PARTS.items() for part in parts]
     columns: list[str] = []
     params: list[Any] = []
     for rows in asked:
         sql, values = rows.query.sql_with_params()
         columns.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")  # noqa: S608 - Django's own SQL
         params += values
-    for part in first_parts.values():
+    for _kind, part in timed:
         sql, values = part.oldest().query.sql_with_params()
         columns.append(f"({sql})")
         params += values
@@ -124,7 +126,12 @@ def _look(found: Mapping[str, Size]) -> tuple[dict[str, int], dict[Retained, dat
         cursor.execute(f"SELECT {', '.join(columns)}", params)
         row = cursor.fetchone()
     counted = {part.tables[0]._meta.db_table: int(number) for part, number in zip(tables, row, strict=False)}
-    return counted, {kind: _moment(at) for kind, at in zip(first_parts, row[len(tables) :], strict=True)}
+    oldest: dict[Retained, datetime | None] = dict.fromkeys(PARTS)
+    for (kind, _part), value in zip(timed, row[len(tables) :], strict=True):
+        at = _moment(value)
+        before = oldest[kind]
+        oldest[kind] = at if before is None else before if at is None else min(at, before)
+    return counted, oldest
 
 
 def _moment(value: Any) -> datetime | None:

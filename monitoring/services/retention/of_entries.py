@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models
-from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
 
 from dlq.choices import OPERATION_ACTIVE, OPERATION_OVER, EntryStatus, ExportStatus, OperationStatus
 from dlq.models import BulkItem, BulkOperation, DLQEntry, DLQEvent, Export, PayloadEdit
 from monitoring.choices import IncidentState
 from monitoring.models import Incident
-from monitoring.services.retention.parts import BATCH, ById, Looked, delete_all
+from monitoring.services.retention.parts import BATCH, ById, Looked, delete_all, ids_of
 from monitoring.services.retention.places import Place
 
 
@@ -29,25 +30,25 @@ class Closed:
     tables: tuple[type[models.Model], ...] = (DLQEntry, DLQEvent)
 
     def look(self, place: Place, *, before: datetime, now: datetime, is_dry_run: bool) -> Looked:
-        rows = self._rows(place, before, now)
+        rows = self._rows(place, before)
         if not is_dry_run:
             rows = rows.select_for_update(skip_locked=True, of=("self",))
-        found = list(rows.values_list("pk", "last_failed_at", "is_needed")[:BATCH])
+        found = list(rows.values_list("pk", "last_failed_at")[:BATCH])
         if not found:
             return Looked(None)
-        free = [pk for pk, _at, is_kept in found if not is_kept]
+        kept = ids_of(DLQEntry, [pk for pk, _at in found], _needed(now))
+        free = [pk for pk, _at in found if pk not in kept]
         if free and not is_dry_run:
             _delete(free, self.status)
-        pk, at, _is_kept = found[-1]
-        return Looked(Place(place.part, pk, at), deleted=len(free), kept=len(found) - len(free))
+        pk, at = found[-1]
+        return Looked(Place(place.part, pk, at), deleted=len(free), kept=len(kept))
 
-    def _rows(self, place: Place, before: datetime, now: datetime) -> QuerySet[Any]:
+    def _rows(self, place: Place, before: datetime) -> QuerySet[Any]:
         rows = DLQEntry.objects.filter(status=self.status, last_failed_at__lt=before, closed_at__lt=before)
         if place.at is not None:
             rows = rows.filter(Q(last_failed_at__gt=place.at) | Q(last_failed_at=place.at, pk__gt=place.id))
             rows = rows.filter(last_failed_at__gte=place.at)  # what an index can begin at
-        needed = Case(When(_needed(now), then=Value(True)), default=Value(False), output_field=BooleanField())
-        return rows.annotate(is_needed=needed).order_by("last_failed_at", "pk")
+        return rows.order_by("last_failed_at", "pk")
 
     @property
     def is_whole_table(self) -> bool:
@@ -90,15 +91,15 @@ def waits_for() -> str:
 # --- Bulk operations
 
 
-def _items(before: datetime, now: datetime) -> QuerySet[Any]:
+def _items(before: datetime) -> QuerySet[Any]:
     """Of operations that are over and cannot be undone any more."""
     over = BulkOperation.objects.filter(status__in=OPERATION_OVER, finished_at__lt=before)
-    over = over.exclude(undo_until__gt=now)
+    over = over.exclude(undo_until__gt=timezone.now())
     undoing = BulkOperation.objects.filter(of_operation=OuterRef("pk"), status__in=OPERATION_ACTIVE)
     return BulkItem.objects.filter(operation_id__in=over.filter(~Exists(undoing)).values("pk"))
 
 
-def _exports(before: datetime, _now: datetime) -> QuerySet[Any]:
+def _exports(before: datetime) -> QuerySet[Any]:
     over = (ExportStatus.EXPIRED, ExportStatus.FAILED, ExportStatus.CANCELLED)
     return Export.objects.filter(status__in=over, file_name="", created_at__lt=before)
 

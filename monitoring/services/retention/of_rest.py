@@ -59,7 +59,7 @@ def _open_incidents() -> QuerySet[Incident]:
     return Incident.objects.exclude(state=IncidentState.RESOLVED)
 
 
-def _deliveries(before: datetime, _now: datetime) -> QuerySet[Any]:
+def _deliveries(before: datetime) -> QuerySet[Any]:
     over = (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.FOLDED)
     return Delivery.objects.filter(state__in=over, created_at__lt=before)
 
@@ -68,11 +68,11 @@ def _of_open_incident(_now: datetime) -> Q:
     return Q(incident_id__in=_open_incidents().values("pk"))
 
 
-def _notices(before: datetime, _now: datetime) -> QuerySet[Any]:
+def _notices(before: datetime) -> QuerySet[Any]:
     return Notice.objects.filter(created_at__lt=before)
 
 
-def _incidents(before: datetime, _now: datetime) -> QuerySet[Any]:
+def _incidents(before: datetime) -> QuerySet[Any]:
     return Incident.objects.filter(state=IncidentState.RESOLVED, resolved_at__lt=before)
 
 
@@ -80,7 +80,7 @@ def _is_followed(_now: datetime) -> Q:
     return Q(Exists(_open_incidents().filter(follows_id=OuterRef("pk"))))
 
 
-def _status_changes(before: datetime, _now: datetime) -> QuerySet[Any]:
+def _status_changes(before: datetime) -> QuerySet[Any]:
     return StatusChange.objects.filter(at__lt=before)
 
 
@@ -100,17 +100,17 @@ STATUS_CHANGES = ById(
 )
 SYNC_HOURS = ById(
     tables=(SyncHour,), time="starts_at", delete=delete_all(SyncHour),
-    old=lambda before, _now: SyncHour.objects.filter(starts_at__lt=before),
+    old=lambda before: SyncHour.objects.filter(starts_at__lt=before),
 )  # fmt: skip
 GROUP_HOURS = ById(
     tables=(GroupHour,), time="hour", delete=delete_all(GroupHour),
-    old=lambda before, _now: GroupHour.objects.filter(hour__lt=before),
+    old=lambda before: GroupHour.objects.filter(hour__lt=before),
 )  # fmt: skip
 DEPTH_HOURS = ById(
     tables=(DepthHour,), time="hour", delete=delete_all(DepthHour),
-    old=lambda before, _now: DepthHour.objects.filter(hour__lt=before),
+    old=lambda before: DepthHour.objects.filter(hour__lt=before),
 )  # fmt: skip
 AUDIT = ById(
     tables=(AuditEvent,), time="at", delete=delete_all(AuditEvent),
-    old=lambda before, _now: AuditEvent.objects.filter(at__lt=before),
+    old=lambda before: AuditEvent.objects.filter(at__lt=before),
 )  # fmt: skip

@@ -6,27 +6,22 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from dlq.choices import LIVE, OPERATION_ACTIVE
 from dlq.models import BulkItem, DLQEntry, DLQEvent
 from monitoring.choices import IncidentState
 from monitoring.models import Incident, IncidentEvent, IncidentSync
-from monitoring.services.retention.parts import ById
+from monitoring.services.retention.parts import ById, delete_all
 from syncs.choices import RUN_TERMINAL, RunStatus
 from syncs.models import Run, Step
 
 _ENDED_WELL = [RunStatus.SUCCEEDED, RunStatus.PARTIAL]
-_RUNS_AT_ONCE = 50  # a run of millions of rows has thousands of steps
 
 
-def _ended(before: datetime, _now: datetime) -> QuerySet[Any]:
+def _ended(before: datetime) -> QuerySet[Any]:
     # A run that ended long ago was queued longer ago still: the second condition lets the walk by id end early.
     return Run.objects.filter(status__in=RUN_TERMINAL, finished_at__lt=before, queued_at__lt=before)
-
-
-def _with_steps(before: datetime, now: datetime) -> QuerySet[Any]:
-    return _ended(before, now).filter(Exists(Step.objects.filter(run_id=OuterRef("pk"))))
 
 
 def _of_incidents() -> Q:
@@ -75,21 +70,16 @@ def _run_needed(_now: datetime) -> Q:
     )
 
 
-def _count_steps(run_ids: Sequence[int]) -> int:
-    return Step.objects.filter(run_id__in=list(run_ids)).count()
+def _steps(run_ids: Sequence[int]) -> dict[int, int]:
+    of_run = Step.objects.filter(run_id__in=run_ids).order_by().values("run_id").annotate(count=Count("pk"))
+    return dict(of_run.values_list("run_id", "count"))
 
 
-def _delete_steps(run_ids: Sequence[int]) -> int:
-    return Step.objects.filter(run_id__in=list(run_ids)).delete()[0]
-
-
-def _delete_runs(run_ids: Sequence[int]) -> int:
-    """Without the collector's tour of the entries, which were asked already: their foreign keys are checked at the commit."""
-    return Run.objects.filter(pk__in=list(run_ids)).delete()[1].get(Run._meta.label, 0)
+def _delete_steps(run_ids: Sequence[int]) -> None:
+    Step.objects.filter(run_id__in=list(run_ids)).delete()
 
 
 STEPS = ById(
-    tables=(Step,), time="started_at", old=_with_steps, needed=_steps_needed, delete=_delete_steps, measure=_count_steps,
-    batch=_RUNS_AT_ONCE,
-)  # fmt: skip
-RUNS = ById(tables=(Run,), time="queued_at", old=_ended, needed=_run_needed, delete=_delete_runs, batch=_RUNS_AT_ONCE)
+    tables=(Step,), time="started_at", old=_ended, needed=_steps_needed, delete=_delete_steps, load=_steps, is_load=True
+)
+RUNS = ById(tables=(Run,), time="queued_at", old=_ended, needed=_run_needed, delete=delete_all(Run), load=_steps)

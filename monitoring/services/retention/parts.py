@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 from django.db import models
-from django.db.models import BooleanField, Case, Q, QuerySet, Value, When
+from django.db.models import Q, QuerySet
 
 from monitoring.services.retention.places import Place
 
 BATCH = 500  # rows a transaction, and keys a statement: below SQLite's limit on parameters
+LOAD = 5_000  # rows that hang on those of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +52,47 @@ class Part(Protocol):
 @dataclass(frozen=True, slots=True)
 class ById:
     """Rows in the order of their ids. ``old``: those that may go, as far as they alone are concerned. ``needed``: a condition
-    on them: something else needs it. ``delete``: these, which are locked; returns how many rows of the kind that were.
-    ``measure``: how many rows of the kind these ids stand for, where it is not one each. ``time``: column of their age.
+    on them: something else needs it. ``delete``: these, which are locked. ``load``: id -> what hangs on it, where that can be
+    much: a batch is cut at ``LOAD``. ``is_load``: what hangs on them is what goes; the rows themselves stay. ``time``: column
+    of the age of the first table.
     """
 
     tables: tuple[type[models.Model], ...]
     time: str
-    old: Callable[[datetime, datetime], QuerySet[Any]]
-    delete: Callable[[Sequence[int]], int]
+    old: Callable[[datetime], QuerySet[Any]]
+    delete: Callable[[Sequence[int]], object]
     needed: Callable[[datetime], Q] | None = None
-    measure: Callable[[Sequence[int]], int] = len
+    load: Callable[[Sequence[int]], Mapping[int, int]] | None = None
+    is_load: bool = False
     batch: int = BATCH
 
     def look(self, place: Place, *, before: datetime, now: datetime, is_dry_run: bool) -> Looked:
-        ids, needed = self._next(place, before, now, is_locking=not is_dry_run)
-        if not ids and not needed:
-            return Looked(None)
-        last = max([*ids, *needed])
-        count = self.measure(ids) if is_dry_run else self.delete(ids) if ids else 0
-        kept = self.measure(needed) if needed else 0
-        # What others hold at the moment is left out here, and gone over by the purge of the next day.
-        return Looked(replace(place, id=last), deleted=count, kept=kept)
-
-    def _next(self, place: Place, before: datetime, now: datetime, *, is_locking: bool) -> tuple[list[int], list[int]]:
-        """Ids that go, and ids that stay."""
-        condition = self.needed(now) if self.needed else None
-        needed: Any = Value(False)
-        if condition is not None:
-            needed = Case(When(condition, then=Value(True)), default=Value(False), output_field=BooleanField())
-        rows = self.old(before, now).filter(pk__gt=place.id).annotate(is_needed=needed).order_by("pk")
-        if is_locking:
+        rows = self.old(before).filter(pk__gt=place.id).order_by("pk")
+        if not is_dry_run:
             rows = rows.select_for_update(skip_locked=True, of=("self",))
-        found = list(rows.values_list("pk", "is_needed")[: self.batch])
-        return [pk for pk, is_kept in found if not is_kept], [pk for pk, is_kept in found if is_kept]
+        ids = list(rows.values_list("pk", flat=True)[: self.batch])
+        if not ids:
+            return Looked(None)
+        ids, load = self._cut(ids)
+        counts = {pk: load.get(pk, 0) for pk in ids} if self.is_load else dict.fromkeys(ids, 1)
+        asked = [pk for pk in ids if counts[pk]]
+        kept = ids_of(rows.model, asked, self.needed(now)) if self.needed else set()
+        free = [pk for pk in asked if pk not in kept]
+        if free and not is_dry_run:
+            self.delete(free)
+        # What others hold at the moment is left out here, and gone over by the purge of the next day.
+        return Looked(replace(place, id=ids[-1]), deleted=sum(counts[pk] for pk in free), kept=sum(counts[pk] for pk in kept))
+
+    def _cut(self, ids: list[int]) -> tuple[list[int], Mapping[int, int]]:
+        """As many as hold no more than ``LOAD`` together, and at least one."""
+        if self.load is None:
+            return ids, {}
+        load, sum_of = self.load(ids), 0
+        for number, pk in enumerate(ids):
+            sum_of += load.get(pk, 0)
+            if sum_of > LOAD and number:
+                return ids[:number], load
+        return ids, load
 
     @property
     def is_whole_table(self) -> bool:
@@ -97,11 +106,14 @@ class ById:
         return model._default_manager.order_by("pk").values_list(self.time, flat=True)[:1]
 
 
-def delete_all(model: type[models.Model]) -> Callable[[Sequence[int]], int]:
+def ids_of(model: type[models.Model], ids: Sequence[int], condition: Q) -> set[int]:
+    """Those of these for which the condition holds. The ids are in hand, and few: so each look-up in it goes by an index; asked
+    together with the walk, PostgreSQL reads whole tables for it."""
+    if not ids:
+        return set()
+    return set(model._default_manager.filter(condition, pk__in=ids).order_by().values_list("pk", flat=True))
+
+
+def delete_all(model: type[models.Model]) -> Callable[[Sequence[int]], object]:
     """By id, with what Django knows to hang on them."""
-
-    def delete(ids: Sequence[int]) -> int:
-        _, counts = model._default_manager.filter(pk__in=list(ids)).delete()
-        return counts.get(model._meta.label, 0)
-
-    return delete
+    return lambda ids: model._default_manager.filter(pk__in=list(ids)).delete()

@@ -1,6 +1,7 @@
 """Purges: asked for by a person or by the day, looked after on the tick, one at a time.
 
-The first purge of a kind that nobody asked for only looks: its figures stand on the page for a day before anything is deleted.
+Where no purge of a kind has come to its end yet, that of the day only looks: its figures stand on the page for a day before
+anything is deleted.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ def start_due(now: datetime) -> list[Purge]:
     if not due:
         return []
     kept = rules.days()
-    known = set(Purge.objects.filter(kind__in=due, is_over=True).values_list("kind", flat=True).distinct())
+    whole = Purge.objects.filter(kind__in=due, is_over=True, message="")
+    known = set(whole.values_list("kind", flat=True).distinct())
     made = [
         Purge(
             kind=kind,

@@ -40,6 +40,8 @@ def line(purge: Purge) -> Line:
 
 def _state(purge: Purge) -> tuple[str, str]:
     if not purge.is_over:
+        if purge.lease_until is None and not purge.place and not purge.message:
+            return ("queued", "Queued")
         return ("held", "Waits") if purge.message else ("running", "Looking" if purge.is_dry_run else "Deleting")
     if purge.message:
         return ("cancelled", "Stopped") if purge.message.startswith("Stopped") else ("failed", "Failed")
@@ -49,7 +51,7 @@ def _state(purge: Purge) -> tuple[str, str]:
 def _by(purge: Purge) -> str:
     if purge.requested_by is not None:
         return purge.requested_by.get_username()
-    return "the command line" if purge.door == "cli" else "the day"
+    return "the command line" if purge.door == "cli" else "Redrive, daily"
 
 
 def newest(*, kind: Retained | None = None, before: int | None = None) -> tuple[list[Line], int | None]:
