@@ -97,7 +97,8 @@ def merged(found: Iterable[tuple[int, Severity, datetime | None, Finding]]) -> d
     for rule_id, severity, muted_until, finding in found:
         one = Seen(finding, severity, frozenset((rule_id,)), muted_until)
         causes[finding.cause] = _joined(causes[finding.cause], one) if finding.cause in causes else one
-    return dict(sorted(causes.items(), key=lambda pair: RANK[pair[1].condition]))
+    # The same order for every sync: judgements that share incidents do not wait for each other in a circle.
+    return dict(sorted(causes.items(), key=lambda pair: (RANK[pair[1].condition], pair[0])))
 
 
 def _joined(one: Seen, other: Seen) -> Seen:

@@ -14,12 +14,12 @@ from django.db import transaction
 from django.db.models import Count, Max, Q
 
 from dlq.choices import GroupState
-from monitoring.choices import PLATFORM, Condition, Severity
+from monitoring.choices import PLATFORM, Condition, IncidentState, Severity
 from monitoring.judging.causality import ECHO_MAX, LEADS, Lead, Situation
 from monitoring.judging.conditions import find
 from monitoring.judging.facts import Facts, Finding
 from monitoring.judging.limits import DEFAULTS, Limits
-from monitoring.judging.plan import CALM, LASTING, Known, Seen, merged, plan
+from monitoring.judging.plan import CALM, DOUBTS_AFTER, LASTING, Known, Seen, merged, plan
 from monitoring.models import Incident, IncidentSync
 from monitoring.services import alert_rules, incident_desk, incident_steps
 from syncs.services import touches
@@ -60,7 +60,22 @@ def apply_platform(findings: Sequence[Finding], now: datetime) -> None:
 def tend(now: datetime) -> int:
     """What ends by the clock or elsewhere: mutes, errors that somebody has dealt with, archived syncs, what has been calm for
     long enough. Called by the tick; looks at incidents that are not over only. Returns how many were seen to."""
-    return sum(_tended(pk, work, now) for pk, work in _due(now))
+    return _doubt(now) + sum(_tended(pk, work, now) for pk, work in _due(now))
+
+
+def _doubt(now: datetime) -> int:
+    """Judges syncs anew of which a person said a day ago that all is over, and nothing has happened since."""
+    claimed = IncidentSync.objects.filter(
+        recovered_at=None,
+        incident__resolved_by__isnull=False,
+        incident__state=IncidentState.RESOLVED,
+        incident__resolved_at__lte=now - DOUBTS_AFTER,
+        sync__is_paused=False,
+        sync__is_archived=False,
+    )
+    sync_ids = set(claimed.values_list("sync_id", flat=True)[:500])
+    touches.touch_many(sync_ids)
+    return len(sync_ids)
 
 
 def _due(now: datetime) -> list[tuple[int, str]]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q, QuerySet
 
-from monitoring.models import AlertRule, Delivery, Incident, IncidentEvent, IncidentSync
+from monitoring.models import AlertRule, Incident, IncidentEvent, IncidentSync
 from monitoring.services import incident_sight
 from syncs.services import access
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-EVENTS, SYNCS, OTHERS = 200, 100, 20
+EVENTS, SYNCS, OTHERS, NEAR = 200, 100, 20, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,6 @@ class Found:
     lead: Incident | None
     earlier: list[Incident]
     rules: list[AlertRule]
-    delivery_count: int
     has_more_events: bool
 
     @property
@@ -38,14 +37,15 @@ class Found:
 def load(incident: Incident, user: User) -> Found:
     events = list(incident_sight.events(incident, user).order_by("-pk")[: EVENTS + 1])
     seen = incident_sight.visible(user)
+    beside = Q(follows=incident) | Q(cause=incident.cause) | Q(pk=incident.follows_id or 0)
+    near = list(seen.filter(beside).exclude(pk=incident.pk).order_by("-pk")[:NEAR])
     return Found(
         events=events[:EVENTS],
         affected=list(incident_sight.affected(incident, user)[:SYNCS]),
-        followers=list(seen.filter(follows=incident).order_by("resolved_at", "-pk")[:OTHERS]),
-        lead=seen.filter(pk=incident.follows_id).first() if incident.follows_id else None,
-        earlier=list(seen.filter(cause=incident.cause).exclude(pk=incident.pk).order_by("-pk")[:5]),
+        followers=[one for one in near if one.follows_id == incident.pk][:OTHERS],
+        lead=next((one for one in near if one.pk == incident.follows_id), None),
+        earlier=[one for one in near if one.cause == incident.cause and one.pk < incident.pk][:5],
         rules=list(visible_rules(user).filter(incidents=incident).order_by("name")[:OTHERS]),
-        delivery_count=Delivery.objects.filter(incident=incident).count(),
         has_more_events=len(events) > EVENTS,
     )
 

@@ -51,7 +51,12 @@ def was_told(incident: Incident) -> bool:
 
 
 def unmute(incident: Incident, now: datetime, *, by_id: int | None = None) -> None:
-    """Its mute is over: whoever was not told hears of it now."""
+    """Its mute is over: whoever was not told hears of it now. Where every rule is muted again meanwhile, it goes on."""
+    rules = list(incident.rules.filter(is_active=True).values_list("muted_until", flat=True))
+    mutes = [until for until in rules if until is not None and until > now]
+    if by_id is None and rules and len(mutes) == len(rules):
+        Incident.objects.filter(pk=incident.pk, muted_until__lte=now).update(muted_until=min(mutes))
+        return
     if Incident.objects.filter(pk=incident.pk, muted_until__lte=now).update(muted_until=None) != 1:
         return
     incident.muted_until = None

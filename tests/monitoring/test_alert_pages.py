@@ -114,7 +114,7 @@ def test_pages_cost_few_queries_whatever_there_is(mine: Sync, django_assert_max_
     at = client(person(*ACTS))
     for url in (f"{LIST}?show=all", reverse("admin:monitoring_incident_change", args=(root.pk,)), RULES):
         at.get(url)
-        with django_assert_max_num_queries(15):
+        with django_assert_max_num_queries(12):
             assert at.get(url).status_code == 200
 
 

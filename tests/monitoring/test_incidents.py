@@ -140,8 +140,11 @@ def test_muted_rule_is_heard_when_its_mute_ends(one: Sync, heard: Heard) -> None
     assert (incident.muted_until, heard.take()) == (NOW + HOUR, [])
     alerts.tend(NOW + 30 * MINUTE)
     assert heard.take() == []
+    AlertRule.objects.update(muted_until=NOW + 2 * HOUR)
     alerts.tend(NOW + HOUR)
-    alerts.tend(NOW + HOUR)
+    assert (Incident.objects.get().muted_until, heard.take()) == (NOW + 2 * HOUR, [])
+    alerts.tend(NOW + 2 * HOUR)
+    alerts.tend(NOW + 2 * HOUR)
     assert heard.take() == [(incident.pk, "opened")]
 
 
@@ -230,6 +233,19 @@ def test_incident_resolved_by_hand_comes_back_with_a_newer_failure_only(one: Syn
     incident.refresh_from_db()
     assert (incident.state, incident.reopened_count, incident.resolved_by) == ("open", 1, None)
     assert [event for _, event in heard.take()] == ["resolved", "opened"]
+
+
+def test_incident_resolved_by_hand_is_doubted_after_a_day(one: Sync, incident: Incident, heard: Heard) -> None:
+    ana = get_user_model().objects.create_user("ana")
+    incident_acts.resolve(incident, by=ana, at=NOW, reason="Restarted it", door="admin")
+    SyncTouch.objects.all().delete()
+    alerts.tend(NOW + 23 * HOUR)
+    assert not SyncTouch.objects.exists()
+    alerts.tend(NOW + 24 * HOUR)
+    assert SyncTouch.objects.get().sync_id == one.pk
+    judged_again(one, NOW + 24 * HOUR)
+    alerts.tend(NOW + 25 * HOUR)
+    assert SyncTouch.objects.count() == 1
 
 
 def test_muted_incident_gets_worse_silently_and_its_end_is_told(one: Sync, incident: Incident, heard: Heard) -> None:
