@@ -181,6 +181,8 @@ class PostgresqlSource(SqlSource):
     def query_fault(self, error: Exception, sql: str, *, session: Any, is_raw: bool) -> SourceError:
         assert isinstance(error, psycopg.Error)
         state = error.sqlstate or ""
+        if _is_lost(error, state):
+            return self.connect_fault(error)
         said = error.diag.message_primary or first_line(error, self.secrets)
         if state == "57014" and "statement timeout" in said:
             return SourceError(
@@ -277,3 +279,8 @@ def _tolerant(transformer: abc.Transformer, result: pq.abc.PGresult) -> list[Row
             return data
 
     return [tuple(value(row, at) for at in range(result.nfields)) for row in range(result.ntuples)]
+
+
+def _is_lost(error: psycopg.Error, state: str) -> bool:
+    """The server went away while it answered (classes 08 and 57P of SQLSTATE, or no answer at all): not the query's fault."""
+    return state.startswith(("08", "57P")) or (not state and isinstance(error, psycopg.OperationalError))

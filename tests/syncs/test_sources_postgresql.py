@@ -379,6 +379,19 @@ def test_a_wrong_password_is_an_auth_fault_and_stays_secret() -> None:
     assert "tops3cret" not in fault.message
 
 
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (psycopg.errors.AdminShutdown("terminating connection due to administrator command"), "host"),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), "host"),
+        (psycopg.errors.UndefinedTable('relation "people" does not exist'), "query"),
+    ],
+)
+def test_server_that_goes_away_while_it_answers_is_no_fault_of_the_query(error: psycopg.Error, field: str) -> None:
+    source = postgresql.build({"host": "h", "database": "d", "user": "joe"}, {"password": "tops3cret"})
+    assert source.query_fault(error, "SELECT 1", session=None, is_raw=False).field == field
+
+
 def test_build_refuses_what_validate_refuses() -> None:
     bad: dict[str, Any] = {
         "host": "",
