@@ -36,6 +36,7 @@ def watch(now: datetime) -> Seen:
     if not any(finding.condition == Condition.WORKER_SILENT for finding in findings):
         return Seen(findings)
     judged = _try("judging", lambda: evaluation.judge_due(now))
+    _try("tending", lambda: alerts.tend(now))
     sent = _try("sending", lambda: deliveries.send_due(now))
     return Seen(findings, took_over=True, judged=judged or 0, sent=sent or 0)
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.test import Client, override_settings
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.models import Channel, Incident
 from monitoring.services import doorkeeping, readiness
-from monitoring.services.metrics import names
+from monitoring.services.metrics import names, of_syncs
 from syncs.models import Heartbeat, Sync
 from syncs.models.periods import SyncDay
 from syncs.services import heartbeats
@@ -44,6 +46,11 @@ def scrape(client: Client) -> dict[tuple[str, tuple[str, ...]], float]:
     answer = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 200, answer.content
     return samples(answer.content.decode())
+
+
+@pytest.fixture(autouse=True)
+def first_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_syncs, "_former", None)
 
 
 @pytest.fixture
@@ -217,8 +224,27 @@ def test_a_scrape_costs_twelve_queries_however_many_syncs(
     for number in range(5):
         one = seeds.sync(sync.source, sync.destination, f"other {number}")
         seeds.entries(seeds.run(one, "partial", refused=3), 3)
+    scrape(client)
     with django_assert_num_queries(12):
         scrape(client)
+
+
+def test_counters_go_on_from_the_days_that_were_added_up(client: Client, knobs: Any, sync: Sync):
+    """Former days are added up once; what ends today and yesterday is counted at every scrape; the day turns."""
+    with time_machine.travel(datetime(2026, 5, 4, 23, 50, tzinfo=UTC), tick=False) as clock:
+        day = datetime(2026, 5, 4, tzinfo=UTC)
+        for ago, read in ((9, 1_000), (2, 100), (1, 10), (0, 1)):
+            SyncDay.objects.create(sync=sync, starts_at=day - timedelta(days=ago), read_count=read)
+
+        def rows_read() -> float:
+            return scrape(client)["sync_rows_read_total", (str(sync.pk), sync.name)]
+
+        assert rows_read() == 1_111
+        SyncDay.objects.filter(starts_at__gte=day - timedelta(days=1)).update(read_count=F("read_count") * 5)
+        assert rows_read() == 1_155
+        clock.shift(timedelta(minutes=20))
+        SyncDay.objects.create(sync=sync, starts_at=day + timedelta(days=1), read_count=20_000)
+        assert rows_read() == 21_155
 
 
 def test_a_tick_beats(monkeypatch: pytest.MonkeyPatch):

@@ -163,6 +163,20 @@ def test_watch_judges_the_syncs_while_no_worker_does(sync: Sync, rule: AlertRule
     assert sync.status == "failing"
 
 
+def test_silence_is_told_once_and_not_by_every_sync_that_becomes_late(sync: Sync, rule: AlertRule, clock: Any):
+    AlertRule.objects.get_or_create(condition="late", defaults={"name": "Late", "severity": "page"})
+    for number in range(3):
+        one = seeds.sync(sync.source, sync.destination, f"s{number}")
+        seeds.run(one, minutes_ago=70)
+        Sync.objects.filter(pk=one.pk).update(
+            schedule_kind="interval", interval_minutes=5, next_run_at=NOW - timedelta(minutes=60)
+        )
+    beat(seconds_ago=3600)
+    assert silence_watch.watch(timezone.now()).judged == 4
+    late = Incident.objects.filter(condition="late")
+    assert [one.follows_id for one in late] == [incident().pk] * 3
+
+
 def test_watch_goes_on_when_one_part_fails(sync: Sync, rule: AlertRule, monkeypatch: pytest.MonkeyPatch):
     def broken(*_: Any) -> None:
         raise RuntimeError("broken")
@@ -216,9 +230,9 @@ def test_people_who_wait_are_told_that_no_worker_lives(sync: Sync, admin_client:
 def test_wrong_knobs_are_named_at_the_start():
     knobs = {**settings.RETL, "METRICS_TOKENS": ("short",), "METRICS_NETWORKS": ("intranet",), "WORKER_SILENCE_SECONDS": 5}
     with override_settings(RETL=knobs):
-        said = [str(one.msg) for one in checks.run_checks() if one.id.startswith("monitoring.")]
+        said = sorted(str(one.msg) for one in checks.run_checks() if str(one.id).startswith("monitoring."))
     assert [text.split(" must")[0].split(". ")[0] for text in said] == [
+        "RETL_WORKER_SILENCE_SECONDS is 5: less than 30 seconds would cry wolf.",
         "Token 1 of RETL_METRICS_TOKENS",
         "“intranet” is not a network",
-        "RETL_WORKER_SILENCE_SECONDS is 5: less than 30 seconds would cry wolf.",
     ]

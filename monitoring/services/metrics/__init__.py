@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.utils import timezone
 from prometheus_client.core import Metric as Family
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 from prometheus_client.registry import Collector
@@ -17,12 +18,13 @@ from monitoring.services.metrics.samples import Samples
 
 
 class DatabaseCollector(Collector):
-    """Twelve queries at most, however many syncs there are."""
+    """Twelve queries however many syncs there are, and one more at a process' first scrape of a day."""
 
     def collect(self) -> Iterator[Family]:
         samples = Samples()
-        of_platform.add(samples)
-        of_syncs.add(samples)
+        now = timezone.now()
+        of_platform.add(samples, now)
+        of_syncs.add(samples, now)
         yield from samples.families()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
+from datetime import datetime
 from importlib import metadata
 
 import django
 from django.conf import settings
 from django.db import connection
 from django.db.models import Count
-from django.utils import timezone
 
 from dlq.choices import OPERATION_ACTIVE
 from dlq.models import BulkOperation
@@ -26,9 +26,9 @@ from syncs.services.doorbell import FAST_CLUSTER
 _WAITING = (DeliveryState.PENDING, DeliveryState.HELD, DeliveryState.SENDING)
 
 
-def add(samples: Samples) -> None:
+def add(samples: Samples, now: datetime) -> None:
     samples.add(names.BUILD, 1, version(), django.get_version(), platform.python_version(), connection.vendor)
-    _add_pulse(samples)
+    _add_pulse(samples, now)
     _add_work(samples)
     _add_connections(samples)
     _add_channels(samples)
@@ -41,8 +41,8 @@ def version() -> str:
         return "unknown"
 
 
-def _add_pulse(samples: Samples) -> None:
-    felt = silence.pulse(timezone.now())
+def _add_pulse(samples: Samples, now: datetime) -> None:
+    felt = silence.pulse(now)
     samples.add(names.WORKERS, len(felt.workers))
     for name, part in felt.parts.items():
         if not name.startswith((heartbeats.WORKER, heartbeats.QUEUE)):

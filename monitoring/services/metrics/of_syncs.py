@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import OuterRef, Subquery, Sum
+from django.db import connection
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 
 from dlq.models import ErrorGroup
 from monitoring.models import SyncWatch
@@ -43,10 +44,10 @@ class _LastRun:
     finished_at: datetime | None
 
 
-def add(samples: Samples) -> None:
+def add(samples: Samples, now: datetime) -> None:
     syncs = _syncs()
     runs = _last_runs(syncs)
-    sums = _sums()
+    sums = _sums(now)
     oldest = dict(SyncWatch.objects.filter(oldest_failed_at__isnull=False).values_list("sync_id", "oldest_failed_at"))
     depths = _dead_letters(samples)
     for sync in syncs:
@@ -79,14 +80,29 @@ def _last_runs(syncs: list[Any]) -> dict[int, _LastRun]:
     return {pk: _LastRun(status, began, ended) for pk, status, began, ended in rows}
 
 
-def _sums() -> dict[int, dict[str, int]]:
+_former: tuple[tuple[str, datetime], dict[int, list[int]]] | None = None
+
+
+def _sums(now: datetime) -> dict[int, dict[str, int]]:
+    """By sync. What ended before yesterday does not change any more and is added up once a day by each process."""
+    global _former
+    until = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    key = (str(connection.settings_dict["NAME"]), until)
+    former = _former
+    if former is None or former[0] != key:
+        former = _former = (key, _added_up(SyncDay.objects.filter(starts_at__lt=until)))
+    found = {sync_id: list(counts) for sync_id, counts in former[1].items()}
+    for sync_id, counts in _added_up(SyncDay.objects.filter(starts_at__gte=until)).items():
+        earlier = found.get(sync_id)
+        found[sync_id] = [one + other for one, other in zip(earlier, counts, strict=True)] if earlier else counts
+    return {sync_id: dict(zip(_SUMMED, counts, strict=True)) for sync_id, counts in found.items()}
+
+
+def _added_up(days: QuerySet[SyncDay]) -> dict[int, list[int]]:
     sums = [Sum(name) for name in _SUMMED]
-    rows = SyncDay.objects.order_by().values_list("sync_id").annotate(*sums).values_list("sync_id", *_sum_names())
-    return {sync_id: dict(zip(_SUMMED, counts, strict=True)) for sync_id, *counts in rows}
-
-
-def _sum_names() -> list[str]:
-    return [f"{name}__sum" for name in _SUMMED]
+    names_of_sums = [f"{name}__sum" for name in _SUMMED]
+    rows = days.order_by().values_list("sync_id").annotate(*sums).values_list("sync_id", *names_of_sums)
+    return {sync_id: counts for sync_id, *counts in rows}
 
 
 def _dead_letters(samples: Samples) -> dict[int, int]:
@@ -94,11 +110,11 @@ def _dead_letters(samples: Samples) -> dict[int, int]:
     by_sync: dict[int, int] = defaultdict(int)
     by_type: dict[str, int] = defaultdict(int)
     groups: dict[str, int] = defaultdict(int)
-    rows = ErrorGroup.objects.filter(open_count__gt=0).order_by().values_list("sync_id", "error_type", "state", "open_count")
-    for sync_id, error_type, state, count in rows.iterator(chunk_size=5000):
+    live = ErrorGroup.objects.filter(open_count__gt=0).order_by().values_list("sync_id", "error_type", "state")
+    for sync_id, error_type, state, count, of_state in live.annotate(Sum("open_count"), n=Count("pk")):
         by_sync[sync_id] += count
         by_type[error_type] += count
-        groups[state] += 1
+        groups[state] += of_state
     for error_type, count in sorted(by_type.items()):
         samples.add(names.DEAD_LETTERS, count, error_type)
     for state, count in sorted(groups.items()):
