@@ -116,12 +116,14 @@ def dashboard_periods() -> list[str]:
 
 def judging(rounds: int) -> list[dict[str, Any]]:
     """A tick in which so many syncs were touched; medians of the rounds, most queries of any."""
+    from monitoring.models import SyncWatch
     from monitoring.services import evaluation
     from syncs.models import Sync
     from syncs.services import touches
 
     ids = list(Sync.objects.active().order_by("-name").values_list("pk", flat=True))
-    results = [_timed("all, for the first time", evaluation.judge_due, 1)]
+    SyncWatch.objects.all().delete()
+    results = [_timed(f"none judged yet, {evaluation.MOST} a tick", evaluation.judge_due, 1)]
     for _ in range(20):  # what is due beside, until nothing is
         if not evaluation.judge_due():
             break
