@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
 from typing import Any
 
-from django.db.models import BigIntegerField, DateTimeField, F, Max, Min, QuerySet, Sum, Value
+from django.db.models import BigIntegerField, DateTimeField, F, Min, QuerySet, Sum, Value
 from django.db.models.functions import Cast
 
 from dlq.models import ErrorGroup, GroupDay, GroupHour
@@ -21,13 +21,12 @@ Ids = Collection[int] | None  # of syncs; None: all of them
 
 @dataclass(slots=True)
 class Figures:
-    """Sums over runs that ended within some time. ``slowest_ms``: the longest of them."""
+    """Sums over runs that ended within some time. ``slowest_ms``: the longest of them. Durations are of single syncs only."""
 
     runs: int = 0
     failed: int = 0
     read: int = 0
     accepted: int = 0
-    unchanged: int = 0
     dead_lettered: int = 0
     milliseconds: int = 0
     slowest_ms: int = 0
@@ -44,16 +43,17 @@ class Figures:
         return self.dead_lettered / self.read if self.read else 0.0
 
 
-_SUMS: dict[str, Any] = {
-    "n_runs": Sum("run_count"),
-    "n_failed": Sum("failed_count"),
-    "n_read": Sum("read_count"),
-    "n_accepted": Sum("accepted_count"),
-    "n_unchanged": Sum("unchanged_count"),
-    "n_dead": Sum("dead_lettered_count"),
-    "n_ms": Sum("milliseconds"),
-    "n_slowest": Max("slowest_ms"),
+# Field of ``Figures`` -> column of a period.
+_COLUMNS = {
+    "runs": "run_count",
+    "failed": "failed_count",
+    "read": "read_count",
+    "accepted": "accepted_count",
+    "dead_lettered": "dead_lettered_count",
+    "milliseconds": "milliseconds",
+    "slowest_ms": "slowest_ms",
 }
+_ADDED_UP = ("runs", "failed", "read", "accepted", "dead_lettered")  # over all syncs: each sum costs its share of the query
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,23 @@ def of_runs(span: Span, now: datetime, ids: Ids) -> RunSeries:
     since, shown = span.since(now), span.starts(now)[0]
     rows = _within(model._default_manager.filter(starts_at__gte=since, starts_at__lte=now), ids)
     # One query for both. The sync of a line by time, and the time of a line by sync, is none.
-    by_time = rows.values("starts_at").annotate(of=Cast(Value(None), BigIntegerField()), **_SUMS)
-    by_sync = rows.filter(starts_at__gte=shown).values(of=F("sync_id")).annotate(at=Cast(Value(None), DateTimeField()), **_SUMS)
-    names = tuple(_SUMS)
+    sums: dict[str, Any] = {f"n_{name}": Sum(_COLUMNS[name]) for name in _ADDED_UP}
+    names = tuple(sums)
+    by_time = rows.values("starts_at").annotate(of=Cast(Value(None), BigIntegerField()), **sums)
+    by_sync = rows.filter(starts_at__gte=shown).values(of=F("sync_id")).annotate(at=Cast(Value(None), DateTimeField()), **sums)
     both = by_time.order_by().values_list("starts_at", "of", *names)
     steps = [Figures() for _ in range(span.history + span.count)]
     syncs: dict[int, Figures] = {}
-    for at, of, *sums in both.union(by_sync.order_by().values_list("at", "of", *names), all=True):
+    for at, of, *values in both.union(by_sync.order_by().values_list("at", "of", *names), all=True):
         if of is None:
-            steps[span.place(at, since)].add(Figures(*sums))
+            steps[span.place(at, since)].add(_figures(_ADDED_UP, values))
         else:
-            syncs[of] = Figures(*sums)
+            syncs[of] = _figures(_ADDED_UP, values)
     return RunSeries(steps, syncs)
+
+
+def _figures(names: Iterable[str], values: Iterable[int]) -> Figures:
+    return Figures(**dict(zip(names, values, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def of_sync(span: Span, now: datetime, sync_id: int) -> SyncSeries:
     model: Any = SyncHour if span.is_hourly else SyncDay
     since, points = span.since(now), span.starts(now)
     runs = model._default_manager.filter(sync_id=sync_id, starts_at__gte=since, starts_at__lte=now)
-    plain = [expression.source_expressions[0].name for expression in _SUMS.values()]
+    plain = tuple(_COLUMNS.values())
     nothing = Cast(Value(None), BigIntegerField())
     levels: Any = DepthHour.objects.filter(sync_id=sync_id, hour__in=points).annotate(
         **{f"n_{number}": Value(0, BigIntegerField()) for number in range(len(plain))}
@@ -105,9 +110,9 @@ def of_sync(span: Span, now: datetime, sync_id: int) -> SyncSeries:
     by_hour = levels.order_by().values_list("hour", "open_count", *(f"n_{number}" for number in range(len(plain))))
     steps = [Figures() for _ in range(span.history + span.count)]
     known: dict[datetime, int] = {}
-    for at, level, *sums in by_time.union(by_hour, all=True):
+    for at, level, *values in by_time.union(by_hour, all=True):
         if level is None:
-            steps[span.place(at, since)].add(Figures(*sums))
+            steps[span.place(at, since)].add(_figures(_COLUMNS, values))
         else:
             known[at.astimezone(UTC)] = level
     depth: list[int] = []
