@@ -128,6 +128,8 @@ def _expiry(facts: Facts, connection: ConnectionFact) -> Finding:
 
 def drift(facts: Facts, limits: Limits) -> Iterator[Finding]:
     refused = _open(facts, ErrorType.SCHEMA_DRIFT)
+    failed = failed_in_a_row(facts)[:1]
+    is_run = bool(failed) and failed[0].failure_type == ErrorType.SCHEMA_DRIFT  # it met the change before the daily reading
     if facts.drift_since is not None:
         text = f"Destination schema changed: {facts.drift_reason}."
         advice = "Look at the changes, correct the mapping, and preview the sync."
@@ -137,6 +139,8 @@ def drift(facts: Facts, limits: Limits) -> Iterator[Finding]:
             f"The destination no longer knows something that the mapping names{name}: {_letters(refused.count)} of this kind."
         )
         advice = ErrorType.SCHEMA_DRIFT.info.remedy
+    elif is_run:
+        text, advice = causes.failure_text(failed[0]), ErrorType.SCHEMA_DRIFT.info.remedy
     else:
         return
     yield Finding(
@@ -146,6 +150,7 @@ def drift(facts: Facts, limits: Limits) -> Iterator[Finding]:
         title=causes.drift_title(facts),
         text=text,
         advice=advice,
+        run_id=failed[0].id if is_run else None,
         group_id=refused.group_id if refused else None,
         data={"since": facts.drift_since.isoformat()} if facts.drift_since else {},
     )

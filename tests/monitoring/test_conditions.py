@@ -110,6 +110,13 @@ def test_drift_and_permission_are_found_in_open_dead_letters():
     assert one(C.DRIFT, facts(drift_since=NOW, drift_reason="“tier” is required")).cause == "sync:12:drift"
 
 
+def test_run_that_meets_the_change_first_is_found_as_drift():
+    found = one(C.DRIFT, failed(failure_type="schema_drift"))
+    assert (found.cause, found.level, found.run_id) == ("sync:12:drift", Level.WARN, 2)
+    assert found.text.startswith("Schema drift: ")
+    assert one(C.DRIFT, failed(failure_type="timeout")) is None
+
+
 @pytest.mark.parametrize(
     ("refused", "accepted", "level"),
     [
