@@ -172,7 +172,8 @@ def _switch(request: HttpRequest, channel: Channel) -> Said:
 
 def _again(request: HttpRequest, channel: Channel) -> Said:
     done = delivery_list.redeliver_missed(channel, now=timezone.now(), **_who(request))
-    return messages.SUCCESS, f"{done:,} messages are sent again." if done else "Nothing was missed."
+    many = "1 message is" if done == 1 else f"{done:,} messages are"
+    return messages.SUCCESS, f"{many} sent again." if done else "Nothing was missed."
 
 
 def _delete(request: HttpRequest, channel: Channel) -> Said:

@@ -165,7 +165,8 @@ def switch(channel: Channel, *, is_enabled: bool, by: User, door: str, now: date
         audit.record("switched_on" if is_enabled else "switched_off", channel, by=by, door=door)
     if is_enabled:
         return f"“{channel}” is on."
-    return f"“{channel}” is off." + (f" {given_up:,} messages that waited were given up." if given_up else "")
+    waited = "1 message that waited was" if given_up == 1 else f"{given_up:,} messages that waited were"
+    return f"“{channel}” is off." + (f" {waited} given up." if given_up else "")
 
 
 def test(channel: Channel, *, by: User, now: datetime) -> Sent:
@@ -195,7 +196,7 @@ def delete(channel: Channel, *, by: User, door: str) -> str:
         rules = stored.rules.count()
         audit.record("deleted", stored, by=by, door=door, detail={"kind": stored.kind})
         stored.delete()
-    return f"“{name}” is deleted." + (f" {rules} alert rules told it; they tell their other channels." if rules else "")
+    return f"“{name}” is deleted." + (f" Alert rules that told it: {rules}; they go on without it." if rules else "")
 
 
 def known(kind: str) -> bool:

@@ -91,6 +91,8 @@ def _publish(
 def status_changed(change: StatusChange) -> int:
     """Call it in the transaction that wrote the change."""
     chosen = choosers(Event.STATUS_CHANGED)
+    if not chosen:
+        return 0
     return _publish(
         Event.STATUS_CHANGED,
         chosen,

@@ -157,14 +157,14 @@ def test_acts_switch_send_again_and_delete(client: Client, root: User, server: S
     )
     waiting = put(channel)
     act = f"{LIST}{channel.pk}/act/"
-    assert "1 messages that waited were given up" in client.post(act, {"act": "off"}, follow=True).content.decode()
+    assert "1 message that waited was given up" in client.post(act, {"act": "off"}, follow=True).content.decode()
     refused = client.post(f"{LOG}{waiting.pk}/again/", follow=True).content.decode()
     assert "is off. Switch it on first." in refused
     assert "off already" in client.post(act, {"act": "off"}, follow=True).content.decode()
     client.post(act, {"act": "on"})
     channel.refresh_from_db()
     assert (channel.is_enabled, channel.failed_count, channel.disabled_reason) == (True, 0, "")
-    assert "1 messages are sent again." in client.post(act, {"act": "again"}, follow=True).content.decode()
+    assert "1 message is sent again." in client.post(act, {"act": "again"}, follow=True).content.decode()
     again = Delivery.objects.get(resent_of=waiting)
     assert "on its way already" in client.post(f"{LOG}{waiting.pk}/again/", follow=True).content.decode()
     deliveries.send_due()
