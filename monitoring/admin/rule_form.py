@@ -33,6 +33,8 @@ class RuleForm(_ModelForm):
     runbook_url = forms.CharField(required=False, max_length=500, widget=forms.URLInput)
     seen_at = forms.DateTimeField(required=False, widget=forms.HiddenInput)
 
+    scope = forms.ChoiceField(choices=[(one.value, label) for one, label in rule_words.SCOPES.items()])
+
     class Meta:
         model = AlertRule
         fields: ClassVar = [

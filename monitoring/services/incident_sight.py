@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from monitoring.choices import PLATFORM
 from monitoring.models import Incident, IncidentEvent, IncidentSync
@@ -45,7 +45,7 @@ def events(incident: Incident, user: User) -> QuerySet[IncidentEvent]:
 def of_sync(sync_id: int) -> QuerySet[Incident]:
     """Live incidents that affect a sync. For whoever may see the sync."""
     mine = IncidentSync.objects.filter(incident=OuterRef("pk"), sync_id=sync_id, recovered_at=None)
-    return Incident.objects.filter(Exists(mine), state__in=LIVE).order_by("follows", "-id")
+    return Incident.objects.filter(Exists(mine), state__in=LIVE).order_by(F("follows_id").asc(nulls_first=True), "-id")
 
 
 def of_connection(connection_id: int, user: User) -> QuerySet[Incident]:

@@ -46,12 +46,7 @@ def lines(user: User, now: datetime) -> list[Line]:
 def _line(rule: AlertRule, counts: tuple[int, int], now: datetime) -> Line:
     names = tuple(channel.name for channel in rule.channels.all())
     is_muted = rule.muted_until is not None and rule.muted_until > now
-    return Line(rule, rule_words.said(rule), about(rule), names, *counts, is_muted=is_muted)
-
-
-def about(rule: AlertRule) -> str:
-    target = rule.sync or rule.connection or rule.tag
-    return f"{rule.get_scope_display()} {target}" if target is not None else str(rule.get_scope_display())
+    return Line(rule, rule_words.said(rule), rule_words.about(rule), names, *counts, is_muted=is_muted)
 
 
 def incidents(rule: AlertRule, user: User) -> list[Incident]:

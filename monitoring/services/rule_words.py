@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from monitoring.choices import PLATFORM, WINDOW_HOURS, Condition
+from monitoring.choices import PLATFORM, WINDOW_HOURS, Condition, Scope
 from monitoring.models import AlertRule
 
 C = Condition
@@ -104,6 +104,14 @@ ABOUT: dict[Condition, About] = {
 }
 
 
+SCOPES: dict[Scope, str] = {
+    Scope.ALL: "All syncs",
+    Scope.TAG: "Syncs with a tag",
+    Scope.CONNECTION: "Syncs of a connection",
+    Scope.SYNC: "One sync",
+}
+
+
 def said(rule: AlertRule) -> str:
     """The condition of a rule with its limit: ``Error rate from 5 % within 24 hours``."""
     condition = Condition(rule.condition)
@@ -116,6 +124,14 @@ def said(rule: AlertRule) -> str:
     if about.window:
         parts.append(f"within {dict(hours())[rule.window]}")
     return " ".join(parts)
+
+
+def about(rule: AlertRule) -> str:
+    """For which syncs: ``Tag crm``."""
+    if rule.condition in PLATFORM:
+        return "Redrive itself"
+    target = rule.sync or rule.connection or rule.tag
+    return SCOPES[Scope.ALL] if target is None else f"{rule.get_scope_display()} {target}"
 
 
 def hours() -> list[tuple[str, str]]:
