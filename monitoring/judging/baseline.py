@@ -27,6 +27,7 @@ DAILY_LEAST, DAILY_MOST = 4, 10  # samples of the same hour on such days
 LOOSE_LEAST, LOOSE_MOST = 10, 60  # of runs that keep no hours
 LOOSE_SPAN = timedelta(days=14)
 LOOSE = "runs"
+COMMON_MOST = 400  # samples that tell how far runs scatter: two weeks of every hour
 
 # By what the median absolute deviation of so few samples falls short (Croux and Rousseeuw 1992).
 _SMALL = {1: 2.0, 2: 1.196, 3: 1.495, 4: 1.363, 5: 1.206, 6: 1.200, 7: 1.140, 8: 1.129, 9: 1.107}
@@ -71,7 +72,11 @@ def of(samples: Sequence[Sample], at: datetime, *, is_count: bool = True, least:
     if not season:
         return None
     middle = median(season)
-    reach = max(REACH * _spread([math.log1p(value) for value in season]), REACH * _common_spread(past), math.log(LEAST_FACTOR))
+    reach = max(
+        REACH * _spread([math.log1p(value) for value in season]),
+        REACH * _common_spread(past[-COMMON_MOST:]),
+        math.log(LEAST_FACTOR),
+    )
     if is_count:
         reach = max(reach, SCATTER / math.sqrt(middle + 1))
     centre = math.log1p(middle)
