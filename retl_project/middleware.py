@@ -29,4 +29,6 @@ class MachineDoors:
             return self._get_response(request)
         answer = door(request) if request.method in ("GET", "HEAD") else HttpResponseNotAllowed(["GET", "HEAD"])
         answer.headers["Cache-Control"] = "no-store"
+        # Django would log each "not ready" as an error, every few seconds; whoever probes acts on it, and nobody else asks.
+        setattr(answer, "_has_been_logged", True)  # noqa: B010 - Django's own mark, which its type does not name
         return answer

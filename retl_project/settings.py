@@ -275,5 +275,10 @@ LOGGING = {
         "json": {"()": "retl_project.logs.JsonLines"},
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    # Django's own handlers would write a second line beside ours, not redacted; with JSON those of runserver's requests too.
+    "loggers": {
+        "django": {"handlers": []},
+        **({"django.server": {"handlers": [], "propagate": True}} if LOG_FORMAT == "json" else {}),
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

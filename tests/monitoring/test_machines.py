@@ -92,6 +92,12 @@ def test_readyz_says_what_is_well(client: Client, beats: list[tuple[str, float]]
     assert text.splitlines()[-1].startswith(last)
 
 
+def test_probe_that_says_not_ready_writes_no_log(client: Client, caplog: pytest.LogCaptureFixture):
+    assert client.get("/readyz?with=worker").status_code == 503
+    assert client.get("/metrics", REMOTE_ADDR="203.0.113.9").status_code == 403
+    assert caplog.records == []
+
+
 def test_readyz_is_not_ready_before_the_migrations(client: Client, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(readiness, "_migrated", set())
     with connection.cursor() as cursor:

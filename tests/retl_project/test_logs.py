@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -157,17 +159,24 @@ def test_every_thread_of_a_run_logs_its_ids(tmp_path: Path, monkeypatch: pytest.
     assert seen == {"write": ("send", ids), "commit": ("record", ids), "go": ("MainThread", ids)}
 
 
-def test_unknown_format_is_refused_by_name():
-    import os
-    import subprocess
-
+def started(log_format: str, code: str = "") -> str:
+    """What a new process writes to standard error."""
     done = subprocess.run(
-        [sys.executable, "-c", "import django; django.setup()"],
+        [sys.executable, "-c", f"import django; django.setup()\n{code}"],
         cwd=settings.BASE_DIR,
-        env={**os.environ, "LOG_FORMAT": "xml", "DJANGO_SETTINGS_MODULE": "retl_project.settings"},
+        env={**os.environ, "LOG_FORMAT": log_format, "DJANGO_SETTINGS_MODULE": "retl_project.settings"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert "LOG_FORMAT is “xml”. It can be line (for people) or json" in done.stderr
+    return done.stderr
+
+
+def test_unknown_format_is_refused_by_name():
+    assert "LOG_FORMAT is “xml”. It can be line (for people) or json" in started("xml")
+
+
+def test_every_line_of_django_is_one_json_object():
+    lines = started("json", "import logging\nfor name in ('request', 'server'): logging.getLogger(f'django.{name}').error('x')")
+    assert [json.loads(line)["logger"] for line in lines.splitlines()] == ["django.request", "django.server"]
