@@ -191,7 +191,7 @@ Q_CLUSTER = {
     "guard_cycle": 0.5,
     "recycle": 100,
     "max_rss": None,
-    "ALT_CLUSTERS": {"fast": {"workers": 1, "timeout": _DAY, "retry": 2 * _DAY, "scheduler": False}},
+    "ALT_CLUSTERS": {"fast": {"workers": 2, "timeout": _DAY, "retry": 2 * _DAY, "scheduler": False}},
 }
 
 IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "export"

@@ -66,9 +66,14 @@ def due(now: datetime, *, leases: datetime | None = None) -> QuerySet[Delivery]:
 
 
 def work(delivery_id: int) -> int:
-    """Answer one doorbell: this one and whatever else is due. Returns how many calls were made."""
+    """Answer one doorbell: this one and whatever else is due. Returns how many calls were made.
+
+    One worker at a time: short runs share these workers, and however many places hang, one is left for the runs.
+    """
     if not Delivery.objects.filter(pk=delivery_id, state__in=WAITING).exists():
         return 0  # a message that came twice, or late
+    if Delivery.objects.filter(state=DeliveryState.SENDING, lease_until__gt=database_now()).exists():
+        return 0  # who is at it takes this one too, or rings for it; should it die, the tick does
     done = send_due(budget_seconds=WORK_SECONDS)
     if done and (more := due(timezone.now()).values_list("pk", flat=True).first()) is not None:
         outbox.ring(more)

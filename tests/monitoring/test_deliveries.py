@@ -268,3 +268,13 @@ def with_text(where: Channel, text: str) -> None:
 
     with connection.cursor() as cursor:
         cursor.execute("UPDATE monitoring_channel SET secrets = %s WHERE id = %s", [text, where.pk])
+
+
+def test_a_second_worker_leaves_the_sending_to_the_first(server: Server):
+    """However many places hang, one worker is left for short runs."""
+    hanging, next_one = put(channel(server)), put(channel(server))
+    assert deliveries.claim(hanging, NOW) is not None
+    assert deliveries.work(next_one.pk) == 0
+    Delivery.objects.filter(pk=hanging.pk).update(lease_until=NOW - timedelta(seconds=1))  # it died
+    assert deliveries.work(next_one.pk) == 2
+    assert len(server.requests) == 2
