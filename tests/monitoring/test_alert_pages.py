@@ -13,8 +13,10 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from monitoring.choices import Condition, Scope, Severity
+from monitoring.judging.facts import ConnectionFact, Facts, Finding, Level, RunFact
+from monitoring.judging.limits import DEFAULTS
 from monitoring.models import AlertRule, Incident, IncidentEvent, IncidentSync
-from monitoring.services import rule_past, rule_templates
+from monitoring.services import alert_rules, rule_past, rule_templates
 from syncs.choices import RunStatus, Trigger
 from syncs.models import AuditEvent, Run, Sync, SyncTouch, Team
 from tests.monitoring.incident_world import connections, rule, sync
@@ -297,10 +299,22 @@ def test_past_of_many_syncs_stops_in_time_and_says_so(mine: Sync, theirs: Sync, 
     assert "Looked at 1 of 2 syncs" in past.sentence
 
 
-def test_severity_of_an_expiring_login_is_no_page(mine: Sync) -> None:
-    from monitoring.judging.facts import Finding, Level
-    from monitoring.services import alert_rules
+def test_past_of_a_busy_sync_misses_no_failure_but_thins_out_baselines() -> None:
+    now = timezone.now()
+    begin, quarter = now - timedelta(days=7), timedelta(minutes=15)
+    here = ConnectionFact(1, "c", "destination", "ok", "", None)
+    bad = {3, 77, 300, 671}
+    runs = [
+        RunFact(n, "failed" if n in bad else "succeeded", True, begin, begin, begin + n * quarter, read=9)
+        for n in range(1, 672)
+    ]
+    busy = Facts(1, "busy", now, begin, here, here, runs=tuple(reversed(runs)))
+    found = rule_past.judged(Condition.RUN_FAILED, busy, DEFAULTS, begin)
+    assert ([one.began_at for one in found[0]], found[2]) == ([begin + n * quarter for n in sorted(bad)], 671)
+    assert rule_past.judged(Condition.VOLUME, busy, DEFAULTS, begin)[2] <= rule_past.MOMENTS_OF_BASELINES
 
+
+def test_severity_of_an_expiring_login_is_no_page(mine: Sync) -> None:
     loud = AlertRule(condition="credential", severity="page")
     assert alert_rules.severity_of(loud, Finding(Condition.CREDENTIAL, Level.WARN, "c", "t", "x")) == Severity.WARNING
     assert alert_rules.severity_of(loud, Finding(Condition.CREDENTIAL, Level.FAIL, "c", "t", "x")) == Severity.PAGE
