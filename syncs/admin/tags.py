@@ -30,6 +30,12 @@ class TagAdmin(ConsoleAdmin):
         seen = Q(syncs__is_archived=False) & (Q() if ids is None else Q(syncs__in=ids))
         return Tag.objects.annotate(sync_count=Count("syncs", filter=seen, distinct=True)).order_by("name")
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and tags.may_touch(request.user, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_delete_permission(request, obj) and tags.may_touch(request.user, obj)
+
     @admin.display(description="Syncs")
     def sync_number(self, tag: Any) -> SafeString | str:
         url = links.page("admin:syncs_sync_changelist", tag=tag.name) if tag.sync_count else ""

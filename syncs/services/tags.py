@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from syncs.models import Sync, Tag
-from syncs.services import audit, touches
+from syncs.services import access, audit, touches
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from django.contrib.auth.models import AnonymousUser, User
 
 
 def unknown(names: Collection[str]) -> list[str]:
     """Those that nobody has named yet, in their order."""
     known = set(Tag.objects.filter(name__in=names).values_list("name", flat=True)) if names else set()
     return [name for name in names if name not in known]
+
+
+def may_touch(user: User | AnonymousUser, tag: Tag | None) -> bool:
+    """Renaming and deleting a tag changes the syncs that have it: for who sees them all."""
+    ids = access.visible_sync_ids(user)
+    return tag is None or ids is None or not tag.syncs.exclude(pk__in=ids).exists()
 
 
 @transaction.atomic

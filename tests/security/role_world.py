@@ -33,7 +33,7 @@ from monitoring.choices import Event
 from monitoring.models import AlertRule, Channel, Delivery, Incident, IncidentEvent, IncidentSync, Purge, StatusChange
 from monitoring.services import messages
 from retl_project import roles
-from syncs.models import Connection, ErrorRule, Step, Sync, Team
+from syncs.models import Connection, ErrorRule, Step, Sync, Tag, Team
 from syncs.services import versions
 from tests import seeds
 from tests.security.walk import PARAMETER, Route
@@ -129,8 +129,10 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
     GroupEvent.objects.create(group=group, kind="noted", reason=f"{mark} event")
     colleague = User.objects.create(username=f"colleague-{sync.pk}")  # nobody to give dead letters to
     view = SavedView.objects.create(name=f"View {sync.pk}", query=f"sync={sync.pk}", owner=colleague, is_shared=True)
+    tag = Tag.objects.create(name=f"tag-{sync.pk}")  # tags are everybody's words
+    sync.tags.add(tag)
     return SimpleNamespace(
-        mark=mark, team=team, connection=destination, source=source, sync=sync, run=run, live=live, dlqentry=entry,
+        tag=tag, mark=mark, team=team, connection=destination, source=source, sync=sync, run=run, live=live, dlqentry=entry,
         errorgroup=group, bulkoperation=operation, export=export, fingerprintrule=rule, view=view, user=colleague,
         group=Group.objects.get(name="Viewer"), reclassification=walk,
         purge=Purge.objects.create(kind="runs", before=now, is_over=True), incident=_incident(sync, mark),
@@ -209,7 +211,7 @@ def belongs_to_a_team(route: Route) -> bool:
     is_named = any(name in ("pk", "object_id") for name in PARAMETER.findall(route.pattern))
     shared = (
         not route.name
-        or route.model in ("connection", "errorrule", "user", "group", "purge", "channel")
+        or route.model in ("connection", "errorrule", "user", "group", "purge", "channel", "tag")
         or route.name == "dlq_dlqentry_view"
     )
     return is_named and not shared

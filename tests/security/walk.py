@@ -25,7 +25,7 @@ from monitoring.choices import Event
 from monitoring.models import Channel, Delivery, Purge
 from monitoring.services import messages
 from syncs.admin.acts import SYNC_ACTS
-from syncs.models import ErrorRule, Team
+from syncs.models import ErrorRule, Tag, Team
 from syncs.services import versions
 from tests import seeds
 
@@ -87,6 +87,7 @@ def _desk(sync: Any) -> dict[str, Any]:
         "export": Export.objects.create(format="csv", **frozen, **ready),
         "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
         "team": Team.objects.create(name="Others"),
+        "tag": Tag.objects.create(name="pilot"),
         "subscription": sync,  # the page of who hears of a sync
         **_delivered(sync),
         "errorrule": ErrorRule.objects.create(kind="http", name="x", text="x", error_type="validation"),

@@ -69,9 +69,14 @@ def test_tag_pages_tell_nothing_of_another_teams_syncs(world: Any):
     Sync.objects.filter(pk=world.other.pk).update(team=Team.objects.create(name="Theirs"))
     world.other.tags.set([world.finance, world.pilot])
     world.one.tags.set([world.finance])
-    client = client_of(seeds.user("tim", "syncs.view_sync", "syncs.view_tag", "syncs.delete_tag"))
+    rights = ("syncs.view_sync", "syncs.view_tag", "syncs.change_tag", "syncs.delete_tag")
+    client = client_of(seeds.user("tim", *rights))
     counts = {tag.name: tag.sync_count for tag in client.get(TAGS).context["cl"].result_list}
     assert counts == {"finance": 1, "pilot": 0}
     options = dict(client.get(SYNCS).context["cl"].filter_specs[3].options)
     assert list(options) == ["finance"]
-    assert "Deals" not in client.get(f"{TAGS}{world.finance.pk}/delete/").content.decode()
+    answer = client.post(f"{TAGS}{world.finance.pk}/delete/", {"post": "yes"})  # it would be taken off their sync
+    assert answer.status_code == client.post(f"{TAGS}{world.pilot.pk}/change/", {"name": "mine"}).status_code == 403
+    assert "Deals" not in answer.content.decode()
+    world.other.tags.remove(world.finance)
+    assert client.post(f"{TAGS}{world.finance.pk}/delete/", {"post": "yes"}).status_code == 302
