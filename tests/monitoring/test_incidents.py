@@ -11,9 +11,13 @@ from dlq.choices import GroupState
 from dlq.models import ErrorGroup
 from dlq.services.moves import ActRefusedError
 from monitoring.choices import Condition, IncidentState, Severity
+from monitoring.judging.causality import Situation
+from monitoring.judging.conditions import find
 from monitoring.judging.facts import Finding, GroupFact, Level
+from monitoring.judging.limits import DEFAULTS
+from monitoring.judging.plan import merged, plan
 from monitoring.models import AlertRule, Incident, IncidentEvent, IncidentSync
-from monitoring.services import alerts, incident_acts, routing
+from monitoring.services import alert_rules, alerts, incident_acts, incident_desk, routing
 from syncs.models import Sync, SyncTouch
 from tests.monitoring.incident_world import HOUR, MINUTE, NOW, Heard, connections, facts, failed, rule, run, sync, well
 
@@ -77,6 +81,20 @@ def test_outage_of_one_connection_is_one_incident_of_all_its_syncs(heard: Heard)
     assert incident.state == IncidentState.RESOLVED
     assert kinds(incident) == ["opened", "joined", "joined", "left", "left", "recovered"]
     assert heard.take() == [(incident.pk, event) for event in ("opened", "opened", "opened", "resolved")]
+
+
+def test_cause_that_another_judgement_opens_at_the_same_moment_is_joined(heard: Heard) -> None:
+    loud = rule(C.RUN_FAILED)
+    source, target = connections()
+    first, second = sync(source, target), sync(source, target)
+    down = facts(second, failed(run(second), kind="timeout"))
+    made = plan(
+        Situation.of(down), merged(alert_rules.found([loud], down, DEFAULTS, find)), []
+    )  # made before the first is there
+    alerts.apply(facts(first, failed(run(first), kind="timeout")))
+    incident_desk.perform(made, {}, now=NOW, sync_id=second.pk)
+    incident = Incident.objects.get()
+    assert (kinds(incident), incident.affected.count()) == (["opened", "joined"], 2)
 
 
 def test_symptom_is_written_down_silently_and_told_when_it_outlasts_its_cause(one: Sync, heard: Heard) -> None:
