@@ -22,7 +22,7 @@ from dlq.admin.operations import _ACTS as OPERATION_ACTS
 from dlq.models import BulkItem, BulkOperation, DLQEntry, Export, FingerprintRule, Reclassification
 from dlq.services.snapshots import BulkKind
 from monitoring.choices import Event
-from monitoring.models import Channel, Delivery, Purge
+from monitoring.models import AlertRule, Channel, Delivery, Incident, Purge
 from monitoring.services import messages
 from syncs.admin.acts import SYNC_ACTS
 from syncs.models import ErrorRule, Tag, Team
@@ -88,8 +88,12 @@ def _desk(sync: Any) -> dict[str, Any]:
         "fingerprintrule": FingerprintRule.objects.create(sync=sync, kind="split", pattern="x {value}", title="x"),
         "team": Team.objects.create(name="Others"),
         "tag": Tag.objects.create(name="pilot"),
-        "subscription": sync,  # the page of who hears of a sync
+        **dict.fromkeys(("subscription", "statuschange", "syncpolicy"), sync),  # their pages are named by the sync
         **_delivered(sync),
+        "alertrule": AlertRule.objects.create(name="Runs fail here", condition="run_failed"),
+        "incident": Incident.objects.create(
+            cause=f"sync:{sync.pk}:run_failed", condition="run_failed", severity="warning", title="Contacts fail", sync=sync
+        ),
         "errorrule": ErrorRule.objects.create(kind="http", name="x", text="x", error_type="validation"),
         "purge": Purge.objects.create(kind="runs", before=now, is_over=True),
         "reclassification": Reclassification.objects.create(kind="http", place="kind:http", is_over=True),

@@ -13,7 +13,7 @@ from monitoring.services import silence_watch
 class Command(BaseCommand):
     help = (
         "Look once, from outside, whether Redrive goes on: silent workers, runs that nobody takes. While no worker lives, "
-        "judge the syncs and send what waits. For cron or a Kubernetes CronJob. Exit code 0: all is well, 1: not, 2: no database."
+        "judge the syncs and send what waits. For cron or a Kubernetes CronJob. Exit code 0: well, 1: not, 2: no database."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
