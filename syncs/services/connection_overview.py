@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from syncs.services import access, connections, overview
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+logger = logging.getLogger(__name__)
 
 OBJECTS_SHOWN = 30
 _NEWEST_RUNS = 2000  # health is read from so many runs at most, however often syncs run
@@ -85,6 +88,9 @@ def described(connection: Connection) -> Described:
                     budgets.append((found.requests_per_window, found.window_seconds))
     except (RedriveError, ImportError) as error:
         return Described([], None, False, problem=str(error))
+    except Exception as error:  # of somebody else's kind: the page must open, it is where the settings are mended
+        logger.exception("The kind “%s” of connection %s could not describe itself.", connection.kind, connection.pk)
+        return Described([], None, False, problem=f"“{connection.kind}” could not say ({type(error).__name__}). See the log.")
     lines = [Limits(objects, list(found)) for found, objects in limits.items()]
     hidden = max(0, len(names) - OBJECTS_SHOWN)
     return Described(lines, _budget(connection, *max(budgets)) if budgets else None, can_log_in, hidden)

@@ -42,7 +42,7 @@ def admin() -> User:
 
 
 def channel(kind: str = "webhook", **values: Any) -> Channel:
-    return Channel.objects.create(**{"name": f"{kind} {next(_numbers)}", "kind": kind, **values})
+    return Channel.objects.create(**{"name": f"{kind} {next(_numbers):06}", "kind": kind, **values})
 
 
 def incident(*syncs: Sync, rule: AlertRule | None = None, **values: Any) -> Incident:

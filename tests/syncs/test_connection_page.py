@@ -13,7 +13,7 @@ from django.utils import timezone
 from syncs.choices import StepKind, StepStatus
 from syncs.models import AuditEvent, Connection, RateWindow, Step, Sync, Team
 from syncs.services import connection_overview
-from tests import seeds
+from tests import memory_destination, seeds
 from tests.servers import Answer, Server, tls_pair
 from tests.syncs.admin_forms import errors, posted
 
@@ -181,6 +181,12 @@ def test_broken_settings_and_unreadable_secrets_are_told(admin_client: Client, h
     assert "The settings do not hold" in html_of(admin_client, http)
     settings.RETL = {**settings.RETL, "ENCRYPTION_KEYS": ["a" * 43 + "="]}
     assert "The secrets cannot be opened" in html_of(admin_client, http)
+
+
+def test_kind_that_breaks_while_it_describes_itself_keeps_its_page(admin_client: Client, http: Connection):
+    memory_destination.register()
+    Connection.objects.filter(pk=http.pk).update(kind="memory", config={})
+    assert "“memory” could not say (KeyError). See the log." in html_of(admin_client, http)
 
 
 def test_page_takes_few_queries_however_many_syncs(admin_client: Client, http: Connection, django_assert_max_num_queries: Any):

@@ -21,7 +21,7 @@ from syncs.sources.snowflake import SnowflakeSource
 from tests.syncs.sources_support import read
 
 connector = pytest.importorskip("snowflake.connector")
-fakesnow = pytest.importorskip("fakesnow")
+serve = pytest.importorskip("fakesnow").server  # kept: once it was called, the module of that name hides the function
 
 # The fake server's own use of DuckDB and uvicorn; nothing of ours.
 pytestmark = pytest.mark.filterwarnings(
@@ -38,7 +38,7 @@ create table customers (id int, name varchar, price number(10,2), v variant, see
 def server() -> Iterator[dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with fakesnow.server() as options:
+        with serve() as options:
             options = dict(options, database="DB1", schema="S1")
             with connector.connect(**options) as connection, connection.cursor() as cursor:
                 cursor.execute(TABLE)
