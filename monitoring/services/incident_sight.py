@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from monitoring.choices import PLATFORM
 from monitoring.models import Incident, IncidentEvent, IncidentSync
@@ -43,9 +44,13 @@ def events(incident: Incident, user: User) -> QuerySet[IncidentEvent]:
 
 
 def of_sync(sync_id: int) -> QuerySet[Incident]:
-    """Live incidents that affect a sync. For whoever may see the sync."""
-    mine = IncidentSync.objects.filter(incident=OuterRef("pk"), sync_id=sync_id, recovered_at=None)
-    return Incident.objects.filter(Exists(mine), state__in=LIVE).order_by(F("follows_id").asc(nulls_first=True), "-id")
+    """Live incidents that affect a sync, but for those that follow from another one of them: ``follower_count`` counts these.
+    For whoever may see the sync."""
+    affecting = IncidentSync.objects.filter(sync_id=sync_id, recovered_at=None, incident__state__in=LIVE)
+    live = Incident.objects.filter(Exists(affecting.filter(incident=OuterRef("pk"))))
+    followers = live.filter(follows=OuterRef("pk")).order_by().values("follows").annotate(n=Count("pk")).values("n")
+    leading = live.filter(~Exists(affecting.filter(incident=OuterRef("follows"))))
+    return leading.annotate(follower_count=Coalesce(Subquery(followers), 0)).order_by("-id")
 
 
 def of_connection(connection_id: int, user: User) -> QuerySet[Incident]:

@@ -166,6 +166,18 @@ def test_sync_and_connection_pages_show_their_open_incidents(mine: Sync) -> None
         assert "one-over." not in text
 
 
+def test_sync_page_counts_what_follows_and_names_what_leads(mine: Sync) -> None:
+    lead = incident(mine, title="one-lead.")
+    for number in range(3):
+        incident(mine, title=f"follower-{number}.", follows=lead)
+    over = incident(mine, title="one-over.")
+    Incident.objects.filter(pk=over.pk).update(state="resolved", resolved_at=timezone.now())
+    incident(mine, title="echo of what is over.", follows=over)
+    text = client(person(*SEES)).get(reverse("admin:syncs_sync_page", args=(mine.pk,))).content.decode()
+    assert [words in text for words in ("one-lead.", "3 follow from it", "echo of what is over.")] == [True] * 3
+    assert "follower-" not in text
+
+
 # --- rules
 
 
