@@ -96,7 +96,7 @@ test-django61: .venv312/.installed-dev
 
 .PHONY: faults
 faults: $(VENV)/.installed-dev ## The long tests that kill and starve processes
-	@$(BIN)/python -m pytest -m faults -p no:randomly $(ARGS)
+	@REDRIVE_KILLS=$${REDRIVE_KILLS:-20} $(BIN)/python -m pytest -m faults -p no:randomly $(ARGS)
 
 # A CRM-like server of somebody else's for tests/contracts/test_directus.py: about 1 GB, some minutes. Its node comes along. Install
 # scripts do not run, because they fetch from elsewhere; the one native module it cannot start without is compiled here, with the

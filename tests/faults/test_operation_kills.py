@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-KILLS = int(os.environ.get("REDRIVE_KILLS", "10"))
+KILLS = int(os.environ.get("REDRIVE_KILLS", "6"))
 SEED = int(os.environ.get("REDRIVE_SEED", "20261123"))
 GROUPS = 7
 

@@ -238,6 +238,7 @@ def test_slot_that_was_set_again_by_hand_does_not_run_twice():
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.once("postgresql")
 def test_forty_due_syncs_and_two_schedulers_start_each_slot_once():
     rounds, count = 20, 40
     source, destination = make_connection(), make_connection("destination")
