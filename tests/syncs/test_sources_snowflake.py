@@ -34,7 +34,7 @@ create table customers (id int, name varchar, price number(10,2), v variant, see
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # once for each process: workers that take tests from each other come back to this module
 def server() -> Iterator[dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
