@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from syncs.choices import LABELS, by_kind
+
 
 class EntryStatus(StrEnum):
     OPEN = "open"
@@ -137,3 +139,6 @@ class GroupEventKind(StrEnum):
 class RuleKind(StrEnum):
     MERGE = "merge"  # everything that matches is one group
     SPLIT = "split"  # what matches is one group per text that {value} stands for
+
+
+LABELS.update(by_kind([(EntryStatus.INFLIGHT, "In flight"), (Door.API, "API")]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from syncs.choices import LABELS
+from syncs.choices import LABELS, by_kind
 
 
 class Condition(StrEnum):
@@ -154,37 +154,39 @@ class Retained(StrEnum):
 
 
 LABELS.update(
-    {
-        Condition.RUN_FAILED: "Runs fail",
-        Condition.LATE: "Late against the schedule",
-        Condition.ZERO_ROWS: "Zero rows",
-        Condition.DLQ_DEPTH: "Open dead letters",
-        Condition.DLQ_AGE: "Oldest dead letter",
-        Condition.DRIFT: "Destination schema changed",
-        Condition.SETUP: "Set-up",
-        Condition.PERMISSION: "Missing permission",
-        Condition.NEW_GROUP: "New error",
-        Condition.REGRESSED_GROUP: "Regressed error",
-        Condition.WORKER_SILENT: "Worker or scheduler silent",
-        Condition.QUEUE_STUCK: "Runs wait though workers live",
-        Severity.PAGE: "Page",
-        Window.HOUR: "1 hour",
-        Window.DAY: "24 hours",
-        Window.WEEK: "7 days",
-        Scope.ALL: "All syncs",
-        Follows.OWNED: "Syncs I own",
-        Follows.WATCHED: "Syncs I watch",
-        Follows.ALL: "All syncs I may see",
-        Digest.NONE: "At once",
-        Digest.DAILY: "Once a day",
-        Digest.WEEKLY: "Once a week",
-        Retained.STEPS: "Steps and attempts of runs",
-        Retained.RESOLVED_ENTRIES: "Resolved and superseded dead letters",
-        Retained.DISCARDED_ENTRIES: "Discarded dead letters",
-        Retained.LEDGER_OF_ARCHIVED: "Ledger of archived syncs",
-        Retained.DELIVERIES: "Deliveries to channels",
-        Retained.OPERATIONS: "Members of bulk operations",
-        Retained.HOURS: "Hourly figures (days are kept)",
-        Retained.AUDIT: "Audit log",
-    }
+    by_kind(
+        [
+            (Condition.RUN_FAILED, "Runs fail"),
+            (Condition.LATE, "Late against the schedule"),
+            (Condition.ZERO_ROWS, "Zero rows"),
+            (Condition.DLQ_DEPTH, "Open dead letters"),
+            (Condition.DLQ_AGE, "Oldest dead letter"),
+            (Condition.DRIFT, "Destination schema changed"),
+            (Condition.SETUP, "Set-up"),
+            (Condition.PERMISSION, "Missing permission"),
+            (Condition.NEW_GROUP, "New error"),
+            (Condition.REGRESSED_GROUP, "Regressed error"),
+            (Condition.WORKER_SILENT, "Worker or scheduler silent"),
+            (Condition.QUEUE_STUCK, "Runs wait though workers live"),
+            (Severity.PAGE, "Page"),
+            (Window.HOUR, "1 hour"),
+            (Window.DAY, "24 hours"),
+            (Window.WEEK, "7 days"),
+            (Scope.ALL, "All syncs"),
+            (Follows.OWNED, "Syncs I own"),
+            (Follows.WATCHED, "Syncs I watch"),
+            (Follows.ALL, "All syncs I may see"),
+            (Digest.NONE, "At once"),
+            (Digest.DAILY, "Once a day"),
+            (Digest.WEEKLY, "Once a week"),
+            (Retained.STEPS, "Steps and attempts of runs"),
+            (Retained.RESOLVED_ENTRIES, "Resolved and superseded dead letters"),
+            (Retained.DISCARDED_ENTRIES, "Discarded dead letters"),
+            (Retained.LEDGER_OF_ARCHIVED, "Ledger of archived syncs"),
+            (Retained.DELIVERIES, "Deliveries to channels"),
+            (Retained.OPERATIONS, "Members of bulk operations"),
+            (Retained.HOURS, "Hourly figures (days are kept)"),
+            (Retained.AUDIT, "Audit log"),
+        ]
+    )
 )

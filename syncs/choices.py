@@ -1,5 +1,6 @@
 """States, kinds and modes. Plain Python: the database constraints, the engine and the pages all read these."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TypeVar
 
@@ -8,7 +9,16 @@ E = TypeVar("E", bound=StrEnum)
 
 def labelled(enum: type[E]) -> list[tuple[str, str]]:
     """Django ``choices`` of an enum: the value and a label made from its name (``PARTIAL`` -> ``Partial``)."""
-    return [(member.value, LABELS.get(member, member.name.replace("_", " ").capitalize())) for member in enum]
+    return [(member.value, label_of(member)) for member in enum]
+
+
+def label_of(member: StrEnum) -> str:
+    return LABELS.get((type(member), member.value), member.name.replace("_", " ").capitalize())
+
+
+def by_kind(labels: Iterable[tuple[StrEnum, str]]) -> dict[tuple[type[StrEnum], str], str]:
+    """Members of two enums are equal where their values are, so a label is kept by enum and value."""
+    return {(type(member), member.value): label for member, label in labels}
 
 
 class ConnectionRole(StrEnum):
@@ -160,32 +170,34 @@ class SchemaChangeKind(StrEnum):
     KEY_CHANGED = "key_changed"
 
 
-LABELS: dict[StrEnum, str] = {
-    ConnectionState.OK: "Connected",
-    ConnectionState.REAUTHORIZE: "Log in again",
-    SyncMode.MIRROR: "Mirror (upsert, and delete what vanished)",
-    Detection.CHANGED_ROWS: "Changed rows (compare with what was accepted last)",
-    Detection.WATERMARK: "Watermark (rows past a cursor column)",
-    Detection.ALL_ROWS: "All rows, every run",
-    ScheduleKind.INTERVAL: "Every N minutes",
-    ScheduleKind.CRON: "Cron expression",
-    OverlapPolicy.SKIP: "Skip the new run",
-    OverlapPolicy.QUEUE: "Queue the new run behind it",
-    OverlapPolicy.COALESCE: "Fold into the live run",
-    FieldType.JSON: "JSON",
-    OnNull.NULL: "Send null",
-    OnNull.OMIT: "Leave the field out",
-    OnNull.DEFAULT: "Use the default",
-    OnNull.REJECT: "Dead-letter the row",
-    OnMappingError.DEAD_LETTER: "Dead-letter the row",
-    OnMappingError.FAIL: "Fail the run",
-    Trigger.API: "API",
-    StepStatus.INFLIGHT: "In flight",
-    SchemaOrigin.TYPED: "Typed by hand",
-    SchemaChangeKind.REQUIRED_ADDED: "New required field",
-    SchemaChangeKind.FIELD_ADDED: "New field",
-    SchemaChangeKind.FIELD_REMOVED: "Removed field",
-    SchemaChangeKind.OPTIONS_CHANGED: "Allowed values changed",
-    SchemaChangeKind.BECAME_READ_ONLY: "May not be written any more",
-    SchemaChangeKind.BECAME_WRITABLE: "May be written now",
-}
+LABELS = by_kind(
+    [
+        (ConnectionState.OK, "Connected"),
+        (ConnectionState.REAUTHORIZE, "Log in again"),
+        (SyncMode.MIRROR, "Mirror (upsert, and delete what vanished)"),
+        (Detection.CHANGED_ROWS, "Changed rows (compare with what was accepted last)"),
+        (Detection.WATERMARK, "Watermark (rows past a cursor column)"),
+        (Detection.ALL_ROWS, "All rows, every run"),
+        (ScheduleKind.INTERVAL, "Every N minutes"),
+        (ScheduleKind.CRON, "Cron expression"),
+        (OverlapPolicy.SKIP, "Skip the new run"),
+        (OverlapPolicy.QUEUE, "Queue the new run behind it"),
+        (OverlapPolicy.COALESCE, "Fold into the live run"),
+        (FieldType.JSON, "JSON"),
+        (OnNull.NULL, "Send null"),
+        (OnNull.OMIT, "Leave the field out"),
+        (OnNull.DEFAULT, "Use the default"),
+        (OnNull.REJECT, "Dead-letter the row"),
+        (OnMappingError.DEAD_LETTER, "Dead-letter the row"),
+        (OnMappingError.FAIL, "Fail the run"),
+        (Trigger.API, "API"),
+        (StepStatus.INFLIGHT, "In flight"),
+        (SchemaOrigin.TYPED, "Typed by hand"),
+        (SchemaChangeKind.REQUIRED_ADDED, "New required field"),
+        (SchemaChangeKind.FIELD_ADDED, "New field"),
+        (SchemaChangeKind.FIELD_REMOVED, "Removed field"),
+        (SchemaChangeKind.OPTIONS_CHANGED, "Allowed values changed"),
+        (SchemaChangeKind.BECAME_READ_ONLY, "May not be written any more"),
+        (SchemaChangeKind.BECAME_WRITABLE, "May be written now"),
+    ]
+)

@@ -15,28 +15,11 @@ from dlq.choices import GroupState
 from dlq.services import group_chart, group_list
 from dlq.services.group_list import ALL, ME, MOST, NEWEST, NOBODY, OPEN, Asked
 from syncs.choices import labelled
+from syncs.console.popovers import Option, Popover
 from syncs.errors import ErrorType
 
 if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    value: str
-    label: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Popover:
-    """``kind``: checkbox or radio. ``count``: how many conditions are set by it."""
-
-    name: str
-    title: str
-    kind: str
-    options: list[Option]
-    count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from monitoring.services import mutes
 from monitoring.services.incident_list import ME, NOBODY, Asked, Shown
 from syncs.choices import labelled
 from syncs.console import links as pages
+from syncs.console.popovers import Option, Popover
 from syncs.models import Connection, Sync
 from syncs.services import access
 
@@ -30,22 +31,6 @@ _TABS = {
     Shown.RESOLVED: "Resolved",
     Shown.ALL: "All",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    value: str
-    label: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Popover:
-    name: str
-    title: str
-    kind: str  # checkbox or radio
-    options: list[Option]
-    count: int
 
 
 def tabs(asked: Asked, counts: dict[str, int]) -> list[tuple[str, str, int | None, bool]]:

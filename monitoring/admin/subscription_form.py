@@ -11,7 +11,7 @@ from django import forms
 from monitoring.choices import SEVERITIES, Digest, Follows, Severity
 from monitoring.models import Channel
 from monitoring.services.subscription_rules import Choice, Choices, Quiet
-from syncs.choices import LABELS, labelled
+from syncs.choices import label_of, labelled
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 Options = list[tuple[Any, str]]
@@ -48,7 +48,7 @@ class QuietForm(forms.Form):
     quiet_from = forms.TimeField(required=False, label="From", widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
     quiet_until = forms.TimeField(required=False, label="Until", widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"))
     quiet_lets_through = forms.ChoiceField(
-        label="Comes all the same, from", choices=[(one, LABELS.get(one, one.capitalize())) for one in reversed(SEVERITIES)]
+        label="Comes all the same, from", choices=[(one, label_of(one)) for one in reversed(SEVERITIES)]
     )
     fallback = forms.TypedChoiceField(required=False, label="The rest goes to", coerce=int, empty_value=None)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Case, Count, IntegerField, Max, OuterRef, QuerySet, Subquery, Sum, Value, When, Window
-from django.db.models.functions import Coalesce, TruncDate
-from django.utils import timezone
+from django.db.models.functions import Coalesce
 
 from syncs.choices import RunStatus, SyncStatus, Trigger
 from syncs.models import Run, Step, Sync
@@ -66,34 +65,6 @@ def status_counts(syncs: QuerySet[Sync] | None = None) -> dict[str, int]:
     """How many syncs of each status; ``syncs``: of these, None: of all that are not archived."""
     counts = (Sync.objects.active() if syncs is None else syncs).order_by().values_list("status").annotate(n=Count("pk"))
     return dict(counts)
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """Rows that runs which ended on that day (UTC) brought to an end."""
-
-    day: date
-    accepted: int
-    dead_lettered: int
-    unchanged: int
-    runs: int
-
-
-def rows_per_day(days: int = 14, *, runs: QuerySet[Run] | None = None, now: datetime | None = None) -> list[Day]:
-    """The last ``days`` days of these runs (None: all), oldest first, today included; days without runs are zeros."""
-    today = (now or timezone.now()).astimezone(UTC).date()
-    first = today - timedelta(days=days - 1)
-    rows = (
-        (Run.objects.all() if runs is None else runs)
-        .filter(finished_at__gte=datetime(first.year, first.month, first.day, tzinfo=UTC))
-        .exclude(status=RunStatus.SKIPPED)
-        .order_by()
-        .annotate(day=TruncDate("finished_at", tzinfo=UTC))
-        .values("day")
-        .annotate(a=Sum("accepted_count"), d=Sum("dead_lettered_count"), u=Sum("unchanged_count"), n=Count("pk"))
-    )
-    found = {row["day"]: Day(row["day"], row["a"], row["d"], row["u"], row["n"]) for row in rows}
-    return [found.get(first + timedelta(days=n), Day(first + timedelta(days=n), 0, 0, 0, 0)) for n in range(days)]
 
 
 @dataclass(frozen=True, slots=True)

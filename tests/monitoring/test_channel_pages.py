@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -21,21 +20,10 @@ from syncs.models import AuditEvent, Team
 from tests import seeds
 from tests.servers import Answer, Server
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
 LIST = "/admin/monitoring/channel/"
 LOG = "/admin/monitoring/delivery/"
 HOSTILE = "<script>alert(1)</script> ‮"
-
-
-@pytest.fixture(autouse=True)
-def loopback(settings: Any) -> None:
-    settings.RETL = {**settings.RETL, "ALLOWED_PRIVATE_NETWORKS": ("127.0.0.0/8",)}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,20 +19,9 @@ from syncs.models import AuditEvent, Team
 from tests import seeds
 from tests.servers import Answer, Request, Server
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
 NOW = timezone.now()
 ADMIN = ("monitoring.change_channel", "monitoring.view_subscription", "syncs.view_sync", "syncs.allteams_sync")
-
-
-@pytest.fixture(autouse=True)
-def loopback(settings: Any) -> None:
-    settings.RETL = {**settings.RETL, "ALLOWED_PRIVATE_NETWORKS": ("127.0.0.0/8",)}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
 
 
 def channel(server: Server, kind: str = "webhook", **values: Any) -> Channel:
