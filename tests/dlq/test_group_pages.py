@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dlq.choices import Door, GroupState
-from dlq.models import DLQEntry, ErrorGroup, FingerprintRule, GroupEvent, GroupHour
+from dlq.models import DLQEntry, ErrorGroup, FingerprintRule, GroupDay, GroupEvent
 from dlq.services import group_acts
 from dlq.services.moves import ActRefusedError
 from syncs.models import Sync, Team
@@ -148,9 +148,8 @@ def test_sparkline_says_its_numbers_in_words(root: Client) -> None:
     mine = group(make_sync(), "a")
     now = timezone.now()
     for days, count in ((0, 20), (0, 3), (13, 4), (14, 500)):
-        hour = (now - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
-        line, _ = GroupHour.objects.get_or_create(group=mine, hour=hour)
-        GroupHour.objects.filter(pk=line.pk).update(failed_count=line.failed_count + count)
+        line, _ = GroupDay.objects.get_or_create(group=mine, day=(now - timedelta(days=days)).date())
+        GroupDay.objects.filter(pk=line.pk).update(failed_count=line.failed_count + count)
     text = root.get(LIST).content.decode()
     assert f'aria-label="27 failures in 14 days, most on {now.day} {now:%b}: 23"' in text
     path = re.search(r'<path class="rd-fill-bad" d="([^"]+)"', text)
@@ -380,9 +379,7 @@ def test_list_of_fifty_groups_takes_at_most_twelve_queries(django_assert_max_num
     client, kim = support(), make_user(name="kim")
     for number in range(55):
         mine = group(make_sync(), f"n{number}", owner=kim)
-        GroupHour.objects.create(
-            group=mine, hour=timezone.now().replace(minute=0, second=0, microsecond=0), failed_count=number
-        )
+        GroupDay.objects.create(group=mine, day=timezone.now().date(), failed_count=number)
     for query in ("", f"?owner={kim.pk}&q=group&show=all&sort=most"):
         with django_assert_max_num_queries(12):
             page = client.get(LIST + query)
