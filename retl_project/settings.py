@@ -57,6 +57,8 @@ INSTALLED_APPS = [
     "django_filters",
     "import_export",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "csp",
 ]
 
@@ -198,6 +200,36 @@ IMPORT_EXPORT_EXPORT_PERMISSION_CODE = "export"
 IMPORT_EXPORT_IMPORT_PERMISSION_CODE = "import"
 IMPORT_EXPORT_CHUNK_SIZE = 2000
 
+# --- The API (docs/api.md). Closed unless an operation says who may call it; JSON in, JSON out.
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["syncs.rest.callers.KeyAuthentication", "syncs.rest.callers.BrowserSession"],
+    "DEFAULT_PERMISSION_CLASSES": ["syncs.rest.rights.Declared"],
+    "DEFAULT_PARSER_CLASSES": ["syncs.rest.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "syncs.rest.parsing.AnyNegotiation",
+    "DEFAULT_SCHEMA_CLASS": "syncs.rest.schema.ResourceSchema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "syncs.rest.problems.handled",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Redrive",
+    "DESCRIPTION": "Run syncs, follow runs, and work off dead letters, with the same rules as a person in the console.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "syncs.rest.schema.strict_requests",
+    ],
+    "SERVE_PUBLIC": True,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
 # --- Mail: one address for all, for example smtp+tls://user:password@mail.example.com:587. Without it, mails go to the log.
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
@@ -238,6 +270,8 @@ RETL: dict[str, Any] = {
     # No tick for so long: no worker lives. A run at the head of a queue for so long, and nobody works: the queue is stuck.
     "WORKER_SILENCE_SECONDS": env.int("RETL_WORKER_SILENCE_SECONDS", default=120),
     "QUEUE_WAIT_SECONDS": env.int("RETL_QUEUE_WAIT_SECONDS", default=600),
+    # Requests a minute of each API key, each person and, without either, each address.
+    "API_REQUESTS_PER_MINUTE": env.int("RETL_API_REQUESTS_PER_MINUTE", default=600),
     "LEASE_SECONDS": env.int("RETL_LEASE_SECONDS", default=30),
     "MAX_CRASHES": 3,
     "ATTEMPTS_KEPT_PER_STEP": 20,

@@ -127,6 +127,25 @@ class Trigger(StrEnum):
     BACKFILL = "backfill"
 
 
+class Scope(StrEnum):
+    """What an API key may be used for, beside what its owner may do. None of them includes another."""
+
+    READ = "read"
+    RUN = "run"
+    DLQ_ACT = "dlq:act"
+    DLQ_RAW = "dlq:raw"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+class ChainWhen(StrEnum):
+    """Which end of the run before starts the next: without refused rows, with or without them, or any end at all."""
+
+    SUCCEEDED = "succeeded"
+    DELIVERED = "delivered"
+    ENDED = "ended"
+
+
 class StepKind(StrEnum):
     QUERY = "query"
     UPLOAD = "upload"
@@ -180,6 +199,15 @@ LABELS = by_kind(
         (Detection.ALL_ROWS, "All rows, every run"),
         (ScheduleKind.INTERVAL, "Every N minutes"),
         (ScheduleKind.CRON, "Cron expression"),
+        (Scope.READ, "Read"),
+        (Scope.RUN, "Run, pause and resume syncs, cancel runs"),
+        (Scope.DLQ_ACT, "Act on dead letters"),
+        (Scope.DLQ_RAW, "See and send stored values unmasked"),
+        (Scope.WRITE, "Set up syncs, rules and views"),
+        (Scope.ADMIN, "Set up connections, channels, keys and retention"),
+        (ChainWhen.SUCCEEDED, "Succeeded: no row was refused"),
+        (ChainWhen.DELIVERED, "Succeeded or partial: rows may have been refused"),
+        (ChainWhen.ENDED, "Ended, however"),
         (OverlapPolicy.SKIP, "Skip the new run"),
         (OverlapPolicy.QUEUE, "Queue the new run behind it"),
         (OverlapPolicy.COALESCE, "Fold into the live run"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 MASK = "•••"  # stands for any value that must not be read
+acting_key: ContextVar[str] = ContextVar("acting_key", default="")  # prefix of the API key that asks; empty: none does
 
 
 def record(
     act: str, target: models.Model, *, by: User | None, door: str, detail: Mapping[str, Any] | None = None
 ) -> AuditEvent:
-    """Write one event, in the caller's transaction. ``door``: admin, api, cli or system. ``detail``: JSON, without secrets."""
+    """Write one event, in the caller's transaction. ``door``: admin, api, cli or system. ``detail``: JSON, without secrets.
+
+    What was done with an API key says with which one.
+    """
+    key = acting_key.get() if door == "api" else ""
     return AuditEvent.objects.create(
         actor_id=by.pk if by else None,
         door=door,
@@ -27,7 +33,7 @@ def record(
         target_type=str(target._meta.model_name),
         target_id=target.pk,
         target_name=str(target)[:255],
-        detail=dict(detail or {}),
+        detail={**(detail or {}), **({"api_key": key} if key else {})},
     )
 
 

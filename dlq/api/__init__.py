@@ -1,0 +1,1 @@
+"""Endpoints of dead letters, error groups, bulk operations and exports."""

@@ -1,0 +1,7 @@
+"""Addresses below /api/v1/ and what answers there."""
+
+from __future__ import annotations
+
+from syncs.rest.resources import Resource
+
+RESOURCES: list[tuple[str, type[Resource]]] = []

@@ -1,0 +1,1 @@
+"""Endpoints of statuses, incidents, alert rules, channels and subscriptions."""

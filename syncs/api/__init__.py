@@ -1,0 +1,1 @@
+"""Endpoints of connections, syncs, runs and what belongs to them."""

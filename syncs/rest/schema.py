@@ -1,0 +1,338 @@
+"""The OpenAPI document, made from what each operation declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import django_filters as df
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, inline_serializer
+from rest_framework import serializers
+
+from syncs.rest.filters import FlagFilter, IdFilter, IdsFilter, StrictFilterSet
+from syncs.rest.operations import Operation, ShapeType
+from syncs.rest.paging import LIMIT, MOST
+from syncs.rest.shapes import BIGGEST_ID, SPARSE, Shape
+
+
+class ProblemDetail(Shape):
+    field = serializers.CharField(help_text="Which input; of a body with its path, as `mappings[2].kind`.")
+    issue = serializers.CharField(help_text="What is wrong with it, and the way out.")
+
+
+class ProblemError(Shape):
+    code = serializers.CharField(help_text="A word for programs, for example `invalid` or `refused`.")
+    message = serializers.CharField(help_text="A sentence for people.")
+    details = ProblemDetail(many=True)
+
+
+class ProblemBody(Shape):
+    error = ProblemError()
+
+
+_SAID = {
+    400: ("Not understood: `details` name each field.", "invalid", "The request cannot be taken as it is."),
+    401: (
+        "No key, or one that is not good.",
+        "unauthenticated",
+        "This API key is not known, has ended, or its owner is not active.",
+    ),
+    403: ("The key lacks a scope, or its owner a right.", "scope_missing", "This key lacks the scope read."),
+    404: ("Not there, or not yours to see.", "not_found", "Nothing is here that you may see."),
+    409: ("Not possible as things stand, or being worked on.", "refused", "“Accounts” is paused. Resume it, then run it."),
+    412: ("Changed since you read it.", "precondition_failed", "It was changed since you read it."),
+    413: ("Too large.", "too_large", "The body has more than 2,097,152 bytes. Send less at once."),
+    415: ("Not JSON.", "unsupported_media_type", "Unsupported media type “text/plain” in request."),
+    422: ("This Idempotency-Key was used for another request.", "idempotency_key_reused", "Take a new one."),
+    428: ("If-Match is missing.", "precondition_required", "Send If-Match with the ETag of what you read."),
+    429: ("Too many requests.", "too_many_requests", "More than 600 requests in a minute. Wait 12 seconds."),
+}
+_LIMITS = {
+    "X-RateLimit-Limit": "Requests allowed in a minute.",
+    "X-RateLimit-Remaining": "Requests left in this minute.",
+    "X-RateLimit-Reset": "Seconds until the next minute begins.",
+}
+
+
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "syncs.rest.callers.KeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "rd_<prefix>_<secret>",
+            "description": "An API key of a person or a service account.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "syncs.rest.callers.BrowserSession"
+    name = "Session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        from django.conf import settings
+
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "Signed in to the console.",
+        }
+
+
+class ResourceSchema(AutoSchema):
+    """Reads ``Operation`` of the method that answers."""
+
+    @property
+    def _resource(self) -> Any:
+        return self.view
+
+    @property
+    def _about(self) -> Operation:
+        found: Operation | None = self._resource.operation
+        assert found is not None, f"{type(self.view).__name__}.{self._resource.action} declares no operation"
+        return found
+
+    def get_tags(self) -> list[str]:
+        return [self._resource.tag or "Other"]
+
+    def get_operation_id(self) -> str:
+        """``syncs_list``, ``syncs_pause``: of the address without numbers, and what is done."""
+        parts = [part for part in self.path.strip("/").split("/")[2:] if not part.startswith("{")]
+        action = str(self._resource.action)
+        words = [part.replace("-", "_").replace(".", "_") for part in parts]
+        verb = {"retrieve": "get", "partial_update": "update", "destroy": "delete"}.get(action, action)
+        if words and words[-1] == verb:
+            words.pop()
+        usual = ("list", "get", "create", "update", "delete", "replace")
+        tail = verb if verb in usual or verb not in "_".join(words) else {"GET": "get", "POST": "create"}.get(self.method, verb)
+        return "_".join([*words, tail])
+
+    def get_summary(self) -> str:
+        return self._about.summary
+
+    def get_description(self) -> str:  # type: ignore[override]
+        about = self._about
+        rights = " or ".join(f"`{name}`" for name in about.permissions) or "none"
+        lines = [about.description, f"Scope `{about.scope.value}`; right {rights}."]
+        return "\n\n".join(line for line in lines if line)
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return False  # lists come in an envelope of their own
+
+    def _get_serializer_name(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> str:
+        name = str(super()._get_serializer_name(serializer, direction, bypass_extensions))
+        return name.replace("Shape", "")
+
+    def get_request_serializer(self) -> Any:
+        return self._about.takes
+
+    def get_filter_backends(self) -> list[Any]:
+        return []
+
+    # --- what is sent
+
+    def get_override_parameters(self) -> list[Any]:
+        about = self._about
+        found: list[OpenApiParameter] = []
+        if about.filters is not None:
+            found += _filters(about.filters)
+        if about.query is not None:
+            found += _query(about.query)
+        if about.is_page:
+            found += _page(about)
+        if about.shape is not None and self.method == "GET":
+            found.append(_parameter("fields", str, "Only these fields of the answer, with commas between."))
+        if self.method == "POST":
+            text = "Any text of your own; the same POST sent again within 24 hours is done once."
+            schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+            found.append(OpenApiParameter("Idempotency-Key", schema, OpenApiParameter.HEADER, description=text))
+        if about.needs_match:
+            text = "The ETag of what you read, or `*`."
+            found.append(OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, required=True, description=text))
+        return found
+
+    def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
+        for one in made:
+            if one["name"] == "id" or one["name"].endswith("_id"):
+                one["schema"] = {"type": "integer", "format": "int64", "minimum": 1, "maximum": BIGGEST_ID}
+        return made
+
+    # --- what is given back
+
+    def get_response_serializers(self) -> Any:
+        about = self._about
+        found: dict[Any, Any] = {}
+        if about.file:
+            for kind in (about.file,) if isinstance(about.file, str) else about.file:
+                found[(about.status, kind)] = OpenApiTypes.BINARY
+        elif about.shape is None:
+            found[about.status] = OpenApiResponse(None, description="Done.")
+        else:
+            self._successes(about, found)
+        for status, shape in about.also:
+            found[(status, "application/json")] = OpenApiResponse(shape, description="Done.")
+        for status in self._problems(about):
+            found[status] = _problem(status)
+        return found
+
+    def _successes(self, about: Operation, found: dict[Any, Any]) -> None:
+        assert about.shape is not None
+        examples = [] if about.answer_example is None else [OpenApiExample("Answer", about.answer_example, response_only=True)]
+        whole = self._enveloped(about, about.shape) if about.is_page or about.is_list else about.shape
+        found[(about.status, "application/json")] = OpenApiResponse(whole, description="Done.", examples=examples)
+        if self.method == "GET":
+            found[(about.status, SPARSE)] = OpenApiResponse(_SPARSE, description="Cut down by `fields`.")
+
+    def _enveloped(self, about: Operation, shape: ShapeType) -> Any:
+        name = shape.__name__.removesuffix("Shape")
+        meta: dict[str, Any] = {}
+        if about.is_page:
+            page: dict[str, Any] = {
+                "limit": serializers.IntegerField(),
+                "next": serializers.CharField(allow_null=True, help_text="The `cursor` of the next page; null: the end."),
+            }
+            meta["page"] = inline_serializer("PageMeta", page)
+        return inline_serializer(
+            f"{name}{'Page' if about.is_page else 'List'}",
+            {"data": shape(many=True), "meta": inline_serializer("Paged" if meta else "NoMeta", meta)},
+        )
+
+    def _problems(self, about: Operation) -> Iterable[int]:
+        found = {400, 401, 403, 429, *about.errors}
+        if "{" in self.path:
+            found.add(404)
+        if self.method not in ("GET", "HEAD"):
+            found |= {413, 415}
+        if self.method == "POST":
+            found |= {409, 422}
+        if about.needs_match:
+            found |= {412, 428}
+        if about.can_refuse:
+            found.add(409)
+        return sorted(found)
+
+    def get_examples(self) -> list[OpenApiExample]:
+        about = self._about
+        return [] if about.example is None else [OpenApiExample("Request", about.example, request_only=True)]
+
+    def _get_response_headers_for_code(self, status_code: Any, direction: Any = "response") -> dict[str, Any]:
+        made = super()._get_response_headers_for_code(status_code, direction) or {}
+        for name, text in _LIMITS.items():
+            made[name] = {"schema": {"type": "integer"}, "description": text}
+        about = self._about
+        if about.has_etag and str(status_code) == str(about.status):
+            made["ETag"] = {"schema": {"type": "string"}, "description": "Send it as If-Match with an edit."}
+        if str(status_code) == "429":
+            made["Retry-After"] = {"schema": {"type": "integer"}, "description": "Seconds to wait."}
+        return made
+
+
+def strict_requests(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A postprocessing hook: what is sent may hold no other names."""
+    for name, schema in result["components"]["schemas"].items():
+        if name.endswith("Request") and schema.get("type") == "object" and "properties" in schema:
+            schema["additionalProperties"] = False
+    return result
+
+
+_SPARSE = {"type": "object", "additionalProperties": True}
+
+
+def _problem(status: int) -> OpenApiResponse:
+    text, code, message = _SAID.get(status, ("Refused.", "refused", "It cannot be done as things stand."))
+    example = {"error": {"code": code, "message": message, "details": []}}
+    return OpenApiResponse(
+        ProblemBody, description=text, examples=[OpenApiExample(code, example, response_only=True, status_codes=[str(status)])]
+    )
+
+
+def _parameter(name: str, kind: Any, text: str, **about: Any) -> OpenApiParameter:
+    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=text, **about)
+
+
+def _page(about: Operation) -> list[OpenApiParameter]:
+    limit = {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT}
+    found = [
+        _parameter("limit", limit, "Rows of a page."),
+        _parameter("cursor", str, "`meta.page.next` of the page before; filters and order stay the same."),
+    ]
+    if about.orders:
+        found.append(_parameter("order", str, "In which order.", enum=list(about.orders)))
+    return found
+
+
+def _filters(filters: type[StrictFilterSet]) -> list[OpenApiParameter]:
+    found = []
+    for name, one in filters.base_filters.items():
+        schema, is_many = _schema_of(one)
+        if is_many:
+            schema = {"type": "array", "items": schema, "minItems": 1}
+        text = str(one.extra.get("help_text") or one.label or "")
+        about: dict[str, Any] = {"explode": True, "style": "form"} if is_many else {}
+        found.append(_parameter(name, schema, text, **about))
+    return found
+
+
+def _schema_of(one: df.Filter) -> tuple[dict[str, Any], bool]:
+    if isinstance(one, IdsFilter | IdFilter):
+        return {"type": "integer", "minimum": 1, "maximum": BIGGEST_ID}, isinstance(one, IdsFilter)
+    if isinstance(one, FlagFilter):
+        return {"type": "boolean"}, False
+    if isinstance(one, df.MultipleChoiceFilter | df.ChoiceFilter):
+        choices: Sequence[Any] = one.extra.get("choices") or ()
+        return {"type": "string", "enum": [value for value, _ in choices]}, isinstance(one, df.MultipleChoiceFilter)
+    if isinstance(one, df.IsoDateTimeFilter):
+        return {"type": "string", "format": "date-time"}, False
+    if isinstance(one, df.NumberFilter):
+        bounds = {"minimum": one.extra.get("min_value"), "maximum": one.extra.get("max_value")}
+        return {"type": "integer", **{name: value for name, value in bounds.items() if value is not None}}, False
+    text: dict[str, Any] = {"type": "string", "minLength": 1}
+    if one.extra.get("max_length"):
+        text["maxLength"] = one.extra["max_length"]
+    return text, False
+
+
+def _query(query: ShapeType) -> list[OpenApiParameter]:
+    """One parameter for each field of the shape; DRF's own names for types and bounds."""
+    made: Any = query()
+    return [
+        OpenApiParameter(
+            name,
+            _plain_schema(field),
+            OpenApiParameter.QUERY,
+            required=field.required,
+            description=str(field.help_text or ""),
+            explode=True if isinstance(field, serializers.ListField) else None,
+            style="form" if isinstance(field, serializers.ListField) else None,
+        )
+        for name, field in made.fields.items()
+    ]
+
+
+def _plain_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any]:
+    if isinstance(field, serializers.ListField):
+        return {"type": "array", "items": _plain_schema(field.child)}
+    if isinstance(field, serializers.BooleanField):
+        return {"type": "boolean"}
+    if isinstance(field, serializers.ChoiceField):
+        return {"type": "string", "enum": list(field.choices)}
+    if isinstance(field, serializers.IntegerField):
+        bounds: Mapping[str, Any] = {"minimum": field.min_value, "maximum": field.max_value}
+        return {"type": "integer", **{name: value for name, value in bounds.items() if value is not None}}
+    if isinstance(field, serializers.DateTimeField):
+        return {"type": "string", "format": "date-time"}
+    if isinstance(field, serializers.DateField):
+        return {"type": "string", "format": "date"}
+    schema: dict[str, Any] = {"type": "string"}
+    if getattr(field, "max_length", None):
+        schema["maxLength"] = field.max_length  # type: ignore[attr-defined]
+    if not getattr(field, "allow_blank", True):
+        schema["minLength"] = 1
+    return schema
