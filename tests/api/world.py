@@ -1,0 +1,55 @@
+"""One of everything that an address or a body of the API can name; the matrix writes it as ``{name}``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from dlq.models import DLQEntry
+from syncs.models import ApiKey, Step, SyncChain, SyncTrigger, SyncVersion
+from syncs.services import api_keys
+from tests import seeds
+from tests.security import role_world
+
+Names = dict[str, Callable[[], Any]]  # name -> its value, made when the matrix asks for it
+
+
+def make(folder: Path, *, maker: User | None) -> tuple[SimpleNamespace, Names]:
+    """``maker``: who calls; what is somebody's own is theirs. With the names of everything in it."""
+    world = role_world.make(role_world.OURS, folder, maker=maker)
+    return world, _names(world, maker)
+
+
+def _names(world: SimpleNamespace, maker: User | None) -> Names:
+    sync = world.sync
+    objects: dict[str, Any] = {
+        "tag": world.tag, "team": world.team, "person": world.user, "connection": world.connection, "source": world.source,
+        "sync": sync, "run": world.run, "live": world.live, "entry": world.dlqentry, "group": world.errorgroup,
+        "operation": world.bulkoperation, "export": world.export, "fingerprint_rule": world.fingerprintrule,
+        "view": world.view, "reclassification": world.reclassification, "purge": world.purge, "incident": world.incident,
+        "rule": world.alertrule, "channel": world.channel, "delivery": world.delivery, "error_rule": world.errorrule,
+    }  # fmt: skip
+    fixed: Names = {name: (lambda thing=thing: thing.pk) for name, thing in objects.items()}
+    return fixed | {
+        "step": lambda: Step.objects.filter(run=world.run).earliest("pk").pk,
+        "version": lambda: SyncVersion.objects.filter(sync=sync).latest("number").number,
+        "other_entry": lambda: DLQEntry.objects.filter(sync=sync).latest("pk").pk,
+        "key": lambda: _key(maker or world.user).pk,
+        "trigger": lambda: SyncTrigger.objects.create(sync=sync, public_id="t" * 32, name="nightly").pk,
+        "chain": lambda: _chain(world).pk,
+        "name": lambda: f"{world.mark} new",
+    }
+
+
+def _key(user: User) -> ApiKey:
+    _text, prefix, digest = api_keys.made()
+    return ApiKey.objects.create(user=user, name="ours", prefix=prefix, digest=digest, scopes=["read"])
+
+
+def _chain(world: SimpleNamespace) -> SyncChain:
+    after = seeds.sync(world.source, world.connection, f"{world.mark} before", team=world.team)
+    return SyncChain.objects.create(after=after, sync=world.sync)
