@@ -25,17 +25,29 @@ class Declared(permissions.BasePermission):
             return request.method is not None and request.method.lower() not in view.action_map  # 405 says so itself
         if not request.user.is_authenticated:
             return False
-        if request.auth is not None and not has_scope(request, operation.scope):
-            raise Problem(
-                403,
-                "scope_missing",
-                f"This key lacks the scope {operation.scope.value}.",
-                [Issue("scope", f"Make a key with the scope {operation.scope.value}, or ask who manages your keys.")],
-            )
+        _demand_scope(request, operation.scope)
         needed = operation.permissions
         if needed and not any(request.user.has_perm(name) for name in needed):
             raise Problem(403, "forbidden", f"Your roles lack the right {' or '.join(needed)}.")
         return True
+
+
+def demand(request: Request, permission: str, scope: Scope | None = None) -> None:
+    """For what one call of an operation needs beyond its declaration, because of what it asks for. Raises a 403."""
+    if scope is not None:
+        _demand_scope(request, scope)
+    if not request.user.has_perm(permission):
+        raise Problem(403, "forbidden", f"Your roles lack the right {permission}.")
+
+
+def _demand_scope(request: Request, scope: Scope) -> None:
+    if not has_scope(request, scope):
+        raise Problem(
+            403,
+            "scope_missing",
+            f"This key lacks the scope {scope.value}.",
+            [Issue("scope", f"Make a key with the scope {scope.value}, or ask who manages your keys.")],
+        )
 
 
 def has_scope(request: Request, scope: Scope) -> bool:
