@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import SimpleRouter
@@ -16,6 +17,7 @@ from syncs.rest import problems
 ROUTES = (syncs.api.routes, dlq.api.routes, monitoring.api.routes)
 
 
+@csrf_exempt  # it does nothing
 def nowhere(request: HttpRequest, rest: str = "") -> JsonResponse:
     said = "There is no such address. The document at /api/v1/openapi.json names all there are."
     return JsonResponse(problems.body("not_found", said), status=404)
