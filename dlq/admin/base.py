@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
+from dlq.services import confirmation
 from dlq.services.snapshots import BulkKind
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
-
-_NEEDED = {
-    BulkKind.REPROCESS: "reprocess",
-    BulkKind.DISCARD: "discard",
-    BulkKind.EXPORT: "export",
-    BulkKind.REOPEN: "discard",
-    BulkKind.ASSIGN: "annotate",
-    BulkKind.CHECK: "annotate",  # it reads many warehouse rows and notes what it found
-}
 
 
 def user_of(request: HttpRequest) -> User:
@@ -46,7 +38,7 @@ def demand(request: HttpRequest, act: str) -> None:
 
 
 def permission_for(kind: BulkKind) -> str:
-    return _NEEDED[kind]
+    return confirmation.needed(kind)
 
 
 def list_url() -> str:

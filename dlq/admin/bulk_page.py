@@ -16,7 +16,7 @@ from dlq.choices import ReprocessMode
 from dlq.services import confirmation, drift_guard, preflight
 from dlq.services.moves import ActRefusedError
 from dlq.services.snapshots import BulkKind, Looked, Snapshot
-from dlq.services.summary import Summary
+from dlq.services.summary import Summary, told
 
 if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
@@ -51,8 +51,7 @@ def show(
     page: ReadOnlyAdmin, request: HttpRequest, snapshot: Snapshot, summary: Summary, *, problem: ActRefusedError | None = None
 ) -> HttpResponse:
     """Where the form is shown again, what was typed is kept."""
-    changed = summary.changes.changed if summary.changes else 0
-    snapshot = snapshot.showing(count=summary.count, changed_count=changed)
+    snapshot = told(snapshot, summary)
     kind, act = snapshot.kind, operation_words.ACTS[snapshot.kind]
     context = {
         **rows_context(request, snapshot),

@@ -67,7 +67,7 @@ class ExportAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         path = export_files.find(made.file_name) if made.status == ExportStatus.READY else None
         if path is None:
-            messages.error(request, _why_no_file(made))
+            messages.error(request, exports.why_no_file(made))
             return HttpResponseRedirect(_url("change", pk))
         return export.answer(path.open("rb"), name=export.file_name(made.format, made.created_at), format=made.format)
 
@@ -120,18 +120,10 @@ def _context(request: HttpRequest, made: Export) -> dict[str, Any]:
         "ticked_count": len(made.ids) if made.ids is not None else None,
         "filter_url": f"{list_url()}?{made.query}" if made.ids is None else "",
         "is_missing": made.status == ExportStatus.READY and export_files.find(made.file_name) is None,
-        "missing": _why_no_file(made),
+        "missing": exports.why_no_file(made),
         "left_out": made.expected_count - made.row_count if made.status == ExportStatus.READY else 0,
         "cancel_url": _url("act", made.pk, "cancel"),
         "delete_url": _url("act", made.pk, "delete"),
         "progress_url": _url("progress", made.pk),
         "days": export_files.days(),
     }
-
-
-def _why_no_file(made: Export) -> str:
-    if made.status == ExportStatus.READY:
-        return "The file is not in the export folder any more. Export again, or ask an operator about RETL_EXPORT_DIR."
-    if made.status == ExportStatus.EXPIRED:
-        return "The file is deleted. Export again if you still need it."
-    return "The file is not ready yet." if made.status in exports.WORKING else "There is no file. Export again."

@@ -41,6 +41,14 @@ _MODES = {
     ReprocessMode.PAYLOAD: "resend",
     ReprocessMode.EDITED: "edit",
 }
+_NEEDED = {
+    BulkKind.REPROCESS: "reprocess",
+    BulkKind.DISCARD: "discard",
+    BulkKind.EXPORT: "export",
+    BulkKind.REOPEN: "discard",
+    BulkKind.ASSIGN: "annotate",
+    BulkKind.CHECK: "annotate",  # it reads many warehouse rows and notes what it found
+}
 _FIRST_ACTS = (BulkKind.REPROCESS, BulkKind.DISCARD, BulkKind.REOPEN, BulkKind.ASSIGN)
 
 
@@ -86,6 +94,16 @@ def place(snapshot: Snapshot, choice: Choice, *, by: User, may: Callable[[str], 
     )
 
 
+def needed(kind: BulkKind) -> str:
+    """The word of the permission on dead letters that an act needs."""
+    return _NEEDED[kind]
+
+
+def needed_for(mode: ReprocessMode) -> str:
+    """The same for what a reprocess sends."""
+    return _MODES[mode]
+
+
 def needs_number(snapshot: Snapshot) -> bool:
     return snapshot.kind in _FIRST_ACTS and snapshot.shown.count > settings.RETL["TYPED_COUNT_ABOVE"]
 
@@ -96,8 +114,9 @@ def needs_reason(snapshot: Snapshot) -> bool:
 
 
 def _check_number(snapshot: Snapshot, typed: str) -> None:
-    """With or without separators of thousands: ``158,194``, ``158194``, ``158 194``."""
-    if not needs_number(snapshot):
+    """With or without separators of thousands: ``158,194``, ``158194``, ``158 194``. A number that was not asked for is held
+    against the count, too."""
+    if not (needs_number(snapshot) or typed.strip()):
         return
     plain = typed.translate(dict.fromkeys(map(ord, ",.' \u00a0\u202f\u2009_")))
     if not (plain.isascii() and plain.isdigit() and len(plain) < 19 and int(plain) == snapshot.shown.count):

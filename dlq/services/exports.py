@@ -23,7 +23,7 @@ from dlq.services.export_work import work
 from dlq.services.moves import Act, ActRefusedError
 from dlq.services.snapshots import Snapshot
 from syncs.querysets import database_now
-from syncs.services import access
+from syncs.services import access, audit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -108,6 +108,8 @@ def _create(snapshot: Snapshot, plan: Plan, *, by: User, reason: str, door: Door
             },
         )
         if is_new:
+            detail = {**export_work.detail_of(plan), "expected": made.expected_count, "reason": reason}
+            audit.record("begun", made, by=by, door=door, detail=detail)
             export_work.ring(made)
     return made
 
@@ -143,26 +145,45 @@ def advance_here() -> bool:
     return made is not None and work(made)
 
 
-def cancel(made: Export, *, by: User | None) -> bool:
+def cancel(made: Export, *, by: User | None, door: Door | None = None) -> bool:
     """Stop one that is not ready yet. False: it is over already."""
-    who = by.get_username() if by else "the command line"
     working = Export.objects.filter(pk=made.pk, status__in=WORKING)
-    return bool(
-        working.update(
-            status=ExportStatus.CANCELLED, lease_until=None, finished_at=timezone.now(), message=f"Cancelled by {who}."
-        )
-    )
+    message = f"Cancelled by {_name(by)}."
+    with transaction.atomic():
+        if not working.update(status=ExportStatus.CANCELLED, lease_until=None, finished_at=timezone.now(), message=message):
+            return False
+        _note("cancelled", made, by, door)
+    return True
 
 
-def expire(made: Export, *, by: User | None) -> bool:
+def expire(made: Export, *, by: User | None, door: Door | None = None) -> bool:
     """Take the file away before its time. False: there is none."""
-    who = by.get_username() if by else "the command line"
     ready = Export.objects.filter(pk=made.pk, status=ExportStatus.READY)
-    if not ready.update(status=ExportStatus.EXPIRED, expires_at=timezone.now(), message=f"The file was deleted by {who}."):
-        return False
+    message = f"The file was deleted by {_name(by)}."
+    with transaction.atomic():
+        if not ready.update(status=ExportStatus.EXPIRED, expires_at=timezone.now(), message=message):
+            return False
+        _note("file_deleted", made, by, door)
     export_files.remove(made.file_name)
     Export.objects.filter(pk=made.pk).update(file_name="")
     return True
+
+
+def _name(by: User | None) -> str:
+    return by.get_username() if by else "the command line"
+
+
+def _note(act: str, made: Export, by: User | None, door: Door | None) -> None:
+    audit.record(act, made, by=by, door=door or (Door.ADMIN if by else Door.CLI))
+
+
+def why_no_file(made: Export) -> str:
+    """What to do where there is nothing to download."""
+    if made.status == ExportStatus.READY:
+        return "The file is not in the export folder any more. Export again, or ask an operator about RETL_EXPORT_DIR."
+    if made.status == ExportStatus.EXPIRED:
+        return "The file is deleted. Export again if you still need it."
+    return "The file is not ready yet." if made.status in WORKING else "There is no file. Export again."
 
 
 def may_see_all(user: User) -> bool:

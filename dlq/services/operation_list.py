@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from django.db.models import QuerySet
+
 from dlq.choices import OperationKind, OperationStatus
 from dlq.models import BulkOperation
 from dlq.services import operation_access
@@ -80,15 +82,23 @@ def _after(values: Sequence[str], problems: list[str]) -> int | None:
 def page(asked: Asked, *, user: User) -> Page:
     if asked.problems:
         return Page([], None)
-    chosen = operation_access.visible(user).select_related("created_by").defer("ids", "query", "options")
-    if asked.statuses:
-        chosen = chosen.filter(status__in=asked.statuses)
-    if asked.kinds:
-        chosen = chosen.filter(kind__in=asked.kinds)
-    if asked.is_mine:
-        chosen = chosen.filter(created_by=user)
+    chosen = narrowed(shown(user), asked, user=user)
     if asked.after is not None:
         chosen = chosen.filter(pk__lt=asked.after)
     rows = list(chosen.order_by("-pk")[: PAGE_SIZE + 1])
-    shown = rows[:PAGE_SIZE]
-    return Page(shown, shown[-1].pk if len(rows) > PAGE_SIZE else None)
+    found = rows[:PAGE_SIZE]
+    return Page(found, found[-1].pk if len(rows) > PAGE_SIZE else None)
+
+
+def shown(user: User) -> QuerySet[BulkOperation]:
+    """Those that the user may see, without what a list does not show."""
+    return operation_access.visible(user).select_related("created_by").defer("ids", "query", "options")
+
+
+def narrowed(rows: QuerySet[BulkOperation], asked: Asked, *, user: User) -> QuerySet[BulkOperation]:
+    """The filters, without the position."""
+    if asked.statuses:
+        rows = rows.filter(status__in=asked.statuses)
+    if asked.kinds:
+        rows = rows.filter(kind__in=asked.kinds)
+    return rows.filter(created_by=user) if asked.is_mine else rows

@@ -149,15 +149,18 @@ def _within_sight(fixed: EntryFilter, user: User) -> EntryFilter:
     return replace(fixed, connection_sync_ids=seen) if seen else replace(fixed, is_nothing=True)
 
 
-def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
-    """Raises ``ActRefusedError`` when it is too old, was changed on its way, or belongs to another act or person."""
+def load(token: str, kind: BulkKind | None, *, user: User) -> Snapshot:
+    """``kind`` None: whichever it was confirmed for.
+
+    Raises ``ActRefusedError`` when it is too old, was changed on its way, or belongs to another act or person.
+    """
     try:
         values = signing.loads(token, salt=_SALT, max_age=MAX_AGE)
     except signing.SignatureExpired:
         raise ActRefusedError("This confirmation is older than an hour. Choose the dead letters again.") from None
     except signing.BadSignature:
         raise ActRefusedError("This confirmation is not valid. Choose the dead letters again.") from None
-    if values["kind"] != kind or values["user_id"] != user.pk:
+    if (kind is not None and values["kind"] != kind) or values["user_id"] != user.pk:
         raise ActRefusedError("This confirmation belongs to another act or another user. Choose the dead letters again.")
     as_of = parse_datetime(values["as_of"])
     assert as_of is not None  # we signed it
@@ -165,7 +168,7 @@ def load(token: str, kind: BulkKind, *, user: User) -> Snapshot:
         raise ActRefusedError("This confirmation is older than an hour. Choose the dead letters again.")
     ids = values["ids"]
     return Snapshot(
-        kind=kind,
+        kind=BulkKind(values["kind"]),
         query=values["query"],
         ids=None if ids is None else tuple(ids),
         max_id=values["max_id"],

@@ -30,9 +30,12 @@ _BUSY = (EntryStatus.QUEUED, EntryStatus.INFLIGHT)
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """``of``: what the label names: id of a sync or group, error type, HTTP status (None: no response)."""
+
     label: str
     count: int
     note: str = ""
+    of: int | str | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class _Tally:
 
     syncs: Counter[int] = field(default_factory=Counter)
     types: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int | None] = field(default_factory=Counter)
     groups: Counter[int] = field(default_factory=Counter)
     versions: Counter[tuple[int, int | None]] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -86,11 +89,13 @@ def summarise(snapshot: Snapshot) -> Summary:
     titles = _titles(tally.groups)
     names = result.sync_names = {pk: sync.name for pk, sync in syncs.items()}
     result.group_titles = {pk: title for pk, (title, _sync) in titles.items()}
-    result.by_sync = [Line(names.get(pk, f"sync {pk}"), count) for pk, count in tally.syncs.most_common()]
-    result.by_type = [Line(label, count) for label, count in tally.types.most_common()]
-    result.by_code = [Line(label, count) for label, count in tally.codes.most_common()]
+    result.by_sync = [Line(names.get(pk, f"sync {pk}"), count, of=pk) for pk, count in tally.syncs.most_common()]
+    result.by_type = [Line(ErrorType(one).info.label, count, of=one) for one, count in tally.types.most_common()]
+    result.by_code = [
+        Line("No response" if code is None else str(code), count, of=code) for code, count in tally.codes.most_common()
+    ]
     result.by_group = [
-        Line(titles[pk][0], count, titles[pk][1] if len(names) > 1 else "")
+        Line(titles[pk][0], count, titles[pk][1] if len(names) > 1 else "", of=pk)
         for pk, count in tally.groups.most_common(GROUPS_SHOWN)
         if pk in titles
     ]
@@ -101,6 +106,11 @@ def summarise(snapshot: Snapshot) -> Summary:
         result.changes = preflight.sync_changes(syncs, tally.versions)
         result.estimate = estimates.estimate(syncs, tally.syncs)
     return result
+
+
+def told(snapshot: Snapshot, summary: Summary) -> Snapshot:
+    """The confirmation, held to what was shown with it."""
+    return snapshot.showing(count=summary.count, changed_count=summary.changes.changed if summary.changes else 0)
 
 
 def _rows(snapshot: Snapshot) -> Iterable[dict[str, Any]]:
@@ -157,8 +167,8 @@ def _add(result: Summary, tally: _Tally, row: Mapping[str, Any], kind: BulkKind)
     result.oldest_at = min(filter(None, (result.oldest_at, row["oldest"])), default=None)
     result.newest_at = max(filter(None, (result.newest_at, row["newest"])), default=None)
     tally.syncs[row["sync_id"]] += count
-    tally.types[ErrorType(row["error_type"]).info.label] += count
-    tally.codes["No response" if row["http_status"] is None else str(row["http_status"])] += count
+    tally.types[row["error_type"]] += count
+    tally.codes[row["http_status"]] += count
     if "group_id" in row:
         tally.groups[row["group_id"]] += count
         tally.versions[row["sync_id"], row["version_id"]] += count

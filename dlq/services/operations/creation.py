@@ -17,6 +17,7 @@ from dlq.services import drift_guard, moves
 from dlq.services.moves import ActRefusedError
 from dlq.services.operations import doorbell
 from dlq.services.snapshots import Snapshot
+from syncs.services import audit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -163,6 +164,8 @@ def _once(digest: str, values: Mapping[str, Any]) -> BulkOperation:
     try:
         with transaction.atomic():
             made: BulkOperation = BulkOperation.objects.create(token_digest=digest, **values)
+            detail = {"kind": made.kind, "expected": made.expected_count, "reason": made.reason}
+            audit.record("begun", made, by=made.created_by, door=made.door, detail=detail)
             doorbell.ring(made.pk)
             return made
     except IntegrityError:  # the other of two posts at the same moment
