@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import django_filters as df
 from django import forms
+from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
 
@@ -57,6 +58,39 @@ class WordsFilter(df.MultipleChoiceFilter):
     """Any of several words of a list: the parameter is given once for each."""
 
 
+class _Texts(forms.CharField):
+    """Several texts, as a list."""
+
+    def clean(self, value: Any) -> list[str]:
+        return [super(_Texts, self).clean(text) for text in value or ()]
+
+
+class TextFilter(df.CharFilter):
+    """One text. ``pattern``: what all of it must be, as a regular expression."""
+
+    def __init__(self, *args: Any, pattern: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **{"validators": _validators(pattern), **kwargs})
+        self.pattern = pattern
+
+
+class TextsFilter(df.Filter):
+    """Any of several texts: the parameter is given once for each."""
+
+    field_class = _Texts
+
+    def __init__(self, *args: Any, pattern: str = "", **kwargs: Any) -> None:
+        more = {"widget": forms.MultipleHiddenInput, "lookup_expr": "in", "validators": _validators(pattern)}
+        super().__init__(*args, **{**more, **kwargs})
+        self.pattern = pattern
+
+    def filter(self, qs: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        return super().filter(qs, value) if value else qs
+
+
+def _validators(pattern: str) -> list[RegexValidator]:
+    return [RegexValidator(rf"\A(?:{pattern})\Z", f"It is not of the form {pattern}.")] if pattern else []
+
+
 class FlagFilter(df.TypedChoiceFilter):
     """``true`` or ``false``."""
 
@@ -82,19 +116,28 @@ class StrictFilterSet(df.FilterSet):
     @classmethod
     def of(cls, query: QueryDict, rows: QuerySet[Any], *, user: Any = None) -> QuerySet[Any]:
         made = cls(query, rows, user=user)
-        found = [*made._unknown(query), *made._empty(query)]
-        if not found and not made.is_valid():
-            found = [Issue(name, " ".join(map(str, errors))) for name, errors in made.errors.items()]
+        made.refuse(made.misread(query))
+        return made.qs
+
+    def misread(self, query: QueryDict) -> list[Issue]:
+        """What of the address is no filter of this list, or no value of one."""
+        found = [*self._unknown(query), *self._empty(query)]
+        if not found and not self.is_valid():
+            found = [Issue(name, " ".join(map(str, errors))) for name, errors in self.errors.items()]
+        return found
+
+    @staticmethod
+    def refuse(found: Sequence[Issue]) -> None:
+        """Raises ``InvalidError`` if there is anything."""
         if found:
             raise InvalidError(found, "The address filters by something that cannot be understood.")
-        return made.qs
 
     def _unknown(self, query: QueryDict) -> Iterable[Issue]:
         return unknown_names(query, (*self.filters, *PAGE_NAMES))
 
     def _empty(self, query: QueryDict) -> Iterable[Issue]:
         for name, values in query.lists():
-            several = isinstance(self.filters.get(name), WordsFilter | IdsFilter)
+            several = isinstance(self.filters.get(name), WordsFilter | IdsFilter | TextsFilter)
             if name in self.filters and any(not str(text).strip() for text in values):
                 yield Issue(name, "It is empty. Give a value, or leave it out.")
             elif name in self.filters and len(values) > 1 and not several:

@@ -12,7 +12,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
-from syncs.rest.filters import FlagFilter, IdFilter, IdsFilter, StrictFilterSet
+from syncs.rest.filters import FlagFilter, IdFilter, IdsFilter, StrictFilterSet, TextsFilter
 from syncs.rest.operations import Operation, ShapeType
 from syncs.rest.paging import LIMIT, MOST
 from syncs.rest.shapes import BIGGEST_ID, SPARSE, Shape
@@ -103,6 +103,8 @@ class ResourceSchema(AutoSchema):
 
     def get_operation_id(self) -> str:
         """``syncs_list``, ``syncs_pause``: of the address without numbers, and what is done."""
+        if self._about.name:
+            return self._about.name
         parts = [part for part in self.path.strip("/").split("/")[2:] if not part.startswith("{")]
         action = str(self._resource.action)
         words = [part.replace("-", "_").replace(".", "_") for part in parts]
@@ -296,7 +298,9 @@ def _schema_of(one: df.Filter) -> tuple[dict[str, Any], bool]:
     text: dict[str, Any] = {"type": "string", "minLength": 1}
     if one.extra.get("max_length"):
         text["maxLength"] = one.extra["max_length"]
-    return text, False
+    if getattr(one, "pattern", ""):
+        text["pattern"] = f"^(?:{one.pattern})$"  # type: ignore[attr-defined]
+    return text, isinstance(one, TextsFilter)
 
 
 def _query(query: ShapeType) -> list[OpenApiParameter]:
