@@ -15,10 +15,9 @@ from django.utils import timezone
 from dlq.admin.base import demand, list_url, may, user_of
 from dlq.choices import DELETE_BY_KEY, Door, EntryStatus, RowState
 from dlq.models import DLQEntry
-from dlq.services import attempts, edits, entries, hints, live, paging, people, reveals, selection, sight
+from dlq.services import entries, entry_detail, live, paging, people, reveals, selection, sight
 from dlq.services import passport as passports
-from dlq.services.changes import parts_changed_since, verdict
-from dlq.services.comparison import compare
+from dlq.services.entry_detail import Detail
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.live import Live
 from dlq.services.moves import ActRefusedError
@@ -26,20 +25,19 @@ from dlq.services.sight import Sight
 from syncs.console import links
 from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
-from syncs.services import access, drift, versions
+from syncs.services import access, versions
 
 if TYPE_CHECKING:
     from dlq.admin.base import ReadOnlyAdmin
 
 EVENTS_SHOWN = 100
 _TEXTS = {"payload": "payload", "row": "source_row", "response": "response_excerpt"}
-_LOADED = ("sync__source", "sync__destination", "sync__current_version", "group", "run", "version", "owner", "closed_by")
 _PERMISSIONS = ("reprocess", "resend", "edit", "discard", "annotate", "export", "reveal")
 
 
 def find(request: HttpRequest, pk: int) -> DLQEntry:
     """With all that its page names. Raises ``Http404``, also for one of a sync that the user may not see."""
-    entry = access.scoped(DLQEntry.objects.select_related(*_LOADED), user_of(request)).filter(pk=pk).first()
+    entry = entry_detail.find(pk, user_of(request))
     if entry is None:
         raise Http404(f"There is no dead letter {pk}.")
     return entry
@@ -73,21 +71,18 @@ def _page(
     is_revealed: bool = False,
 ) -> HttpResponse:  # fmt: skip
     events = list(entry.events.select_related("actor").order_by("-pk")[: EVENTS_SHOWN + 1])
-    seen = Sight(entry, using=None if is_revealed else sight.masker())
-    calls = seen.carried(attempts.carried(entry, events))
-    history = [seen.event(event) for event in events[:EVENTS_SHOWN]]
-    acts = _acts(request, entry)
-    edit_diff = seen.diff(acts["edit_diff"])
+    seen = entry_detail.detail(
+        entry, now=now, live=found, events=events[:EVENTS_SHOWN], has_calls=True, is_revealed=is_revealed
+    )
     context = {
-        **_row(entry, now, found, seen),
-        **acts,
+        **_row(entry, seen),
+        **_acts(request, entry, seen),
         **_place(request),
-        **_changes(entry, now),
-        "edit_diff": edit_diff(),
-        "carried": calls,
-        "events": history,
+        **_changes(entry, now, seen),
+        "carried": seen.carried,
+        "events": seen.events,
         "has_more_events": len(events) > EVENTS_SHOWN,
-        "steps": hints.steps(entry.error_type, is_gone=entry.row_state == RowState.GONE) if _is_open(entry) else (),
+        "steps": seen.steps,
         "is_revealed": is_revealed,
         "is_hiding": seen.is_hiding,
     }
@@ -100,20 +95,17 @@ def row_now(request: HttpRequest, pk: int) -> HttpResponse:
     entry = find(request, pk)
     now = versions.snapshot(entry.sync)
     found = live.look(entry, now["mappings"])
-    return TemplateResponse(request, "dlq/row.html", _row(entry, now, found, Sight(entry, using=sight.masker())))
+    return TemplateResponse(request, "dlq/row.html", _row(entry, entry_detail.detail(entry, now=now, live=found)))
 
 
-def _row(entry: DLQEntry, now: dict[str, Any], found: Live | None, seen: Sight) -> dict[str, Any]:
-    """Closes ``seen``, to which all else has been given."""
-    shown, said = seen.live(found), seen.verdict(verdict(entry, now=now, live=found))
-    seen.close()
+def _row(entry: DLQEntry, seen: Detail) -> dict[str, Any]:
     return {
         "entry": seen.entry,
-        "live": shown(),
-        "verdict": said(),
-        "comparison": compare(entry, found, now["mappings"], shown=(seen.entry, shown()) if seen.is_hiding else None),
+        "live": seen.live,
+        "verdict": seen.verdict,
+        "comparison": seen.comparison,
         "can_look": entry.error_type != ErrorType.INVALID_KEY,
-        "looks_by_itself": found is None and _looks_by_itself(entry),
+        "looks_by_itself": seen.live is None and _looks_by_itself(entry),
     }
 
 
@@ -125,12 +117,11 @@ def _is_open(entry: DLQEntry) -> bool:
     return entry.status == EntryStatus.OPEN
 
 
-def _acts(request: HttpRequest, entry: DLQEntry) -> dict[str, Any]:
+def _acts(request: HttpRequest, entry: DLQEntry, seen: Detail) -> dict[str, Any]:
     """What this user may do with the entry as it is."""
     rights = {f"may_{name}": may(request, name) for name in _PERMISSIONS}
-    edit = edits.standing(entry) if entry.is_live else None
     is_sendable = _is_open(entry) and entry.error_type != ErrorType.INVALID_KEY
-    held = [entry.sync] if _is_open(entry) and drift.is_held(entry.sync) else []
+    held = [entry.sync] if seen.is_held else []
     return {
         **rights,
         "is_open": _is_open(entry),
@@ -139,9 +130,9 @@ def _acts(request: HttpRequest, entry: DLQEntry) -> dict[str, Any]:
         "held": held,
         "can_delete": rights["may_resend"] and is_sendable and entry.row_state == RowState.GONE and _can_delete(entry),
         "delete_mode": DELETE_BY_KEY,
-        "edit": edit,
-        "is_edit_current": edit is not None and edits.is_current(edit, entry),
-        "edit_diff": edits.diff(edit.before, edit.payload) if edit else (),
+        "edit": seen.edit,
+        "is_edit_current": seen.is_edit_current,
+        "edit_diff": seen.edit_diff,
         "people": people.assignable() if rights["may_annotate"] else (),
     }
 
@@ -195,14 +186,14 @@ def url_of(pk: int, *, within: str = "") -> str:
     return f"{url}?{urlencode({'in': within})}" if within else url
 
 
-def _changes(entry: DLQEntry, now: dict[str, Any]) -> dict[str, Any]:
+def _changes(entry: DLQEntry, now: dict[str, Any], seen: Detail) -> dict[str, Any]:
     """The sync as it refused the row and as it is today, where they differ."""
     then = entry.version.snapshot if entry.version else None
     lines = [*differences(by_field(then), by_field(now)), *differences(then, now)] if then else []
     current = entry.sync.current_version
     return {
         "changes": [line for line in lines if line.is_changed],
-        "changed_parts": parts_changed_since(entry, now) or (),
+        "changed_parts": seen.changed_parts,
         "then_url": _version_url(entry, entry.version.number) if entry.version else "",
         "current": current,
         "current_url": _version_url(entry, current.number) if current else "",
