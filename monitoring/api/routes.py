@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from monitoring.api.incidents import Incidents
+from monitoring.api.people import People
 from syncs.rest.resources import Resource
 
-RESOURCES: list[tuple[str, type[Resource]]] = []
+RESOURCES: list[tuple[str, type[Resource]]] = [
+    ("people", People),
+    ("incidents", Incidents),
+]

@@ -13,6 +13,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from monitoring.choices import Condition, IncidentState, Severity
 from monitoring.models import Incident, IncidentSync
 from monitoring.services import incident_sight
+from monitoring.services.incident_sight import visible_rules
 from monitoring.services.incident_steps import LIVE
 from syncs.connectors import Issue
 from syncs.services import access
@@ -45,6 +46,7 @@ class Asked:
     owner: str = ""
     sync_id: int | None = None
     connection_id: int | None = None
+    rule_id: int | None = None
     text: str = ""
     before: int | None = None
     problems: tuple[Issue, ...] = ()
@@ -76,6 +78,10 @@ class Line:
     names: tuple[str, ...]
     count: int
     followers: int
+
+    @property
+    def is_following(self) -> bool:
+        return self.incident.follows_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +154,9 @@ def page(asked: Asked, *, user: User) -> Page:
     """Newest first."""
     if asked.problems:
         return Page([])
-    rows = list(_chosen(asked, user)[: PAGE_SIZE + 1])
+    rows = list(chosen(asked, user).order_by("-id")[: PAGE_SIZE + 1])
     older = asked.query(before=str(rows[PAGE_SIZE - 1].pk)) if len(rows) > PAGE_SIZE else ""
-    return Page(_lines(rows[:PAGE_SIZE], user), older)
+    return Page(lines(rows[:PAGE_SIZE], user), older)
 
 
 def counts(user: User) -> dict[str, int]:
@@ -164,7 +170,8 @@ def counts(user: User) -> dict[str, int]:
     return dict(found)
 
 
-def _chosen(asked: Asked, user: User) -> QuerySet[Incident]:
+def chosen(asked: Asked, user: User) -> QuerySet[Incident]:
+    """Those that were asked for, among those that the user sees; in no order."""
     chosen = incident_sight.visible(user).filter(_SHOWN[asked.show])
     if asked.severities:
         chosen = chosen.filter(severity__in=asked.severities)
@@ -179,11 +186,13 @@ def _chosen(asked: Asked, user: User) -> QuerySet[Incident]:
         chosen = chosen.filter(Exists(its))
     if asked.connection_id is not None:
         chosen = chosen.filter(connection=asked.connection_id)
+    if asked.rule_id is not None:
+        chosen = chosen.filter(rules__in=visible_rules(user).filter(pk=asked.rule_id))
     if asked.text:
         chosen = chosen.filter(title__icontains=asked.text)
     if asked.before is not None:
         chosen = chosen.filter(pk__lt=asked.before)
-    return chosen.select_related("owner").order_by("-id")
+    return chosen.select_related("owner")
 
 
 _SHOWN = {
@@ -195,7 +204,8 @@ _SHOWN = {
 }
 
 
-def _lines(incidents: list[Incident], user: User) -> list[Line]:
+def lines(incidents: list[Incident], user: User) -> list[Line]:
+    """Three queries, however many there are."""
     ids = [one.pk for one in incidents]
     if not ids:
         return []

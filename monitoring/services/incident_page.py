@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from monitoring.models import AlertRule, Incident, IncidentEvent, IncidentSync
 from monitoring.services import incident_sight
+from monitoring.services.incident_list import Line
 from syncs.services import access
 
 if TYPE_CHECKING:
@@ -45,13 +46,39 @@ def load(incident: Incident, user: User) -> Found:
         followers=[one for one in near if one.follows_id == incident.pk][:OTHERS],
         lead=next((one for one in near if one.pk == incident.follows_id), None),
         earlier=[one for one in near if one.cause == incident.cause and one.pk < incident.pk][:5],
-        rules=list(visible_rules(user).filter(incidents=incident).order_by("name")[:OTHERS]),
+        rules=list(incident_sight.visible_rules(user).filter(incidents=incident).order_by("name")[:OTHERS]),
         has_more_events=len(events) > EVENTS,
     )
 
 
-def visible_rules(user: User) -> QuerySet[AlertRule]:
-    """Rules, without those about one sync that the user does not see."""
-    ids = access.visible_sync_ids(user)
-    rules = AlertRule.objects.all()
-    return rules if ids is None else rules.filter(Q(sync=None) | Q(sync_id__in=ids))
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """An incident as the list has it, and what its page shows. ``run_id``: the first run that showed it, if it may be seen."""
+
+    line: Line
+    found: Found
+    run_id: int | None
+
+    @property
+    def incident(self) -> Incident:
+        return self.line.incident
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.line.names
+
+    @property
+    def count(self) -> int:
+        return self.line.count
+
+    @property
+    def followers(self) -> int:
+        return self.line.followers
+
+    @property
+    def is_following(self) -> bool:
+        return self.line.is_following
+
+
+def run_id(incident: Incident, user: User) -> int | None:
+    return incident.run_id if incident.run is not None and access.may_see(user, incident.run.sync_id) else None

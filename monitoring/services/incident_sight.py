@@ -12,7 +12,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from monitoring.choices import PLATFORM
-from monitoring.models import Incident, IncidentEvent, IncidentSync
+from monitoring.models import AlertRule, Incident, IncidentEvent, IncidentSync
 from monitoring.services.incident_steps import LIVE
 from syncs.services import access
 
@@ -41,6 +41,13 @@ def events(incident: Incident, user: User) -> QuerySet[IncidentEvent]:
     ids = access.visible_sync_ids(user)
     lines = IncidentEvent.objects.filter(incident=incident).select_related("actor", "sync").order_by("pk")
     return lines if ids is None else lines.filter(Q(sync=None) | Q(sync_id__in=ids))
+
+
+def visible_rules(user: User) -> QuerySet[AlertRule]:
+    """Rules, without those about one sync that the user does not see."""
+    ids = access.visible_sync_ids(user)
+    rules = AlertRule.objects.all()
+    return rules if ids is None else rules.filter(Q(sync=None) | Q(sync_id__in=ids))
 
 
 def of_sync(sync_id: int) -> QuerySet[Incident]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import django_filters as df
@@ -193,18 +194,7 @@ class ResourceSchema(AutoSchema):
             found[(about.status, SPARSE)] = OpenApiResponse(_SPARSE, description="Cut down by `fields`.")
 
     def _enveloped(self, about: Operation, shape: ShapeType) -> Any:
-        name = shape.__name__.removesuffix("Shape")
-        meta: dict[str, Any] = {}
-        if about.is_page:
-            page: dict[str, Any] = {
-                "limit": serializers.IntegerField(),
-                "next": serializers.CharField(allow_null=True, help_text="The `cursor` of the next page; null: the end."),
-            }
-            meta["page"] = inline_serializer("PageMeta", page)
-        return inline_serializer(
-            f"{name}{'Page' if about.is_page else 'List'}",
-            {"data": shape(many=True), "meta": inline_serializer("Paged" if meta else "NoMeta", meta)},
-        )
+        return _envelope(shape, about.is_page)
 
     def _problems(self, about: Operation) -> Iterable[int]:
         found = {400, 401, 403, 429, *about.errors}
@@ -242,6 +232,26 @@ def strict_requests(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         if name.endswith("Request") and schema.get("type") == "object" and "properties" in schema:
             schema["additionalProperties"] = False
     return result
+
+
+class PageMetaShape(Shape):
+    limit = serializers.IntegerField()
+    next = serializers.CharField(allow_null=True, help_text="The `cursor` of the next page; null: the end.")
+
+
+class PagedShape(Shape):
+    page = PageMetaShape()
+
+
+class NoMetaShape(Shape):
+    """A list that is whole says nothing about itself."""
+
+
+@cache
+def _envelope(shape: ShapeType, is_page: bool) -> Any:
+    """One class for each shape: the document takes two of the same name for two things."""
+    name = f"{shape.__name__.removesuffix('Shape')}{'Page' if is_page else 'List'}"
+    return inline_serializer(name, {"data": shape(many=True), "meta": (PagedShape if is_page else NoMetaShape)()})
 
 
 _SPARSE = {"type": "object", "additionalProperties": True}

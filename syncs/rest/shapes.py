@@ -45,6 +45,18 @@ class StrictInteger(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class StrictNumber(serializers.FloatField):
+    """A JSON number; not a text or true, and none that no float holds."""
+
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            self.fail("invalid")
+        try:
+            return float(data)
+        except OverflowError:
+            self.fail("invalid")
+
+
 class StrictBoolean(serializers.BooleanField):
     """``true`` or ``false``; not a word that might mean it."""
 
