@@ -5,11 +5,6 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets as random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,13 +13,14 @@ from monitoring.channels import calling
 from monitoring.channels.base import Message, Place, Sent
 from monitoring.choices import Event
 from syncs.connectors import ConfigField, Issue
+from syncs.signatures import ID, SIGNATURE, TIMESTAMP, key_of, new_secret, signature
+
+__all__ = ["FIELDS", "HELP", "TAKES", "WAITS", "body_of", "key_of", "new_secret", "send", "signature", "validate"]
 
 HELP = "Signed JSON by Standard Webhooks to an endpoint of yours: incidents, and the events you choose."
 TAKES: frozenset[Event] | None = None
 # The schedule that the specification proposes: over three days.
 WAITS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-PREFIX = "whsec_"
-_LEAST, _MOST = 24, 64  # bytes of a secret, by the specification
 FIELDS = (
     ConfigField(
         "url", "Address", is_required=True, help="Where messages are posted, for example https://ops.example.com/redrive."
@@ -42,24 +38,6 @@ FIELDS = (
         help="Sent along with every call, where the endpoint asks for it.",
     ),
 )
-
-
-def new_secret() -> str:
-    return PREFIX + base64.b64encode(random.token_bytes(32)).decode()
-
-
-def key_of(secret: str) -> bytes:
-    """Raises ``ValueError`` with a sentence for people."""
-    text = secret.removeprefix(PREFIX)
-    if text == secret:
-        raise ValueError("A signing secret begins with whsec_.")
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)  # some write it without padding
-    except (binascii.Error, ValueError):
-        raise ValueError("What follows whsec_ must be base64.") from None
-    if not _LEAST <= len(key) <= _MOST:
-        raise ValueError(f"A signing secret holds {_LEAST} to {_MOST} bytes; this one holds {len(key)}.")
-    return key
 
 
 def validate(config: Mapping[str, Any], secrets: Mapping[str, Any], allowed: tuple[str, ...] = ()) -> list[Issue]:
@@ -88,18 +66,13 @@ def send(message: Message, place: Place) -> Sent:
             is_permanent=True,
         )
     headers = {
-        "webhook-id": message.id,
-        "webhook-timestamp": str(stamp),
-        "webhook-signature": " ".join(signature(key, message.id, stamp, body) for key in keys),
+        ID: message.id,
+        TIMESTAMP: str(stamp),
+        SIGNATURE: " ".join(signature(key, message.id, stamp, body) for key in keys),
     }
     if authorization := place.secrets.get("authorization"):
         headers["Authorization"] = str(authorization)
     return calling.post(str(place.config.get("url", "")), body, place, headers=headers)
-
-
-def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(digest).decode()
 
 
 def body_of(message: Message) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from syncs.connectors import Issue
-from syncs.models import IdempotentRequest
+from syncs.models import ApiKey, IdempotentRequest
 from syncs.rest.problems import InvalidError, Problem
 from syncs.services import idempotency
 
@@ -78,8 +78,8 @@ def _fingerprint(request: Request) -> str:
 
 
 def caller_of(request: Request) -> str:
-    """Key, person or address: whose repeats and whose requests a minute these are."""
+    """Key, trigger, person or address: whose repeats and whose requests a minute these are."""
     if request.auth is not None:
-        return f"key:{request.auth.pk}"
+        return f"{'key' if isinstance(request.auth, ApiKey) else 'trigger'}:{request.auth.pk}"
     user: Any = request.user
     return f"user:{user.pk}" if user.is_authenticated else f"ip:{request.META.get('REMOTE_ADDR', '')}"

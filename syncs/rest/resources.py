@@ -42,6 +42,7 @@ class Resource(viewsets.ViewSet):
     lookup_value_regex = ID
     lookup_field = "id"
     tag: ClassVar[str] = ""  # the heading in the document
+    requests_per_minute: ClassVar[int] = 0  # of one caller; 0: as many as the settings say
     given: dict[str, Any]
     asked: dict[str, Any]
     order: Sequence[str]
@@ -69,7 +70,8 @@ class Resource(viewsets.ViewSet):
 
     def _count(self, request: Request, caller: str) -> None:
         now = timezone.now()
-        found = rate_limits.count(caller, limit=settings.RETL["API_REQUESTS_PER_MINUTE"], now=now)
+        limit = self.requests_per_minute or settings.RETL["API_REQUESTS_PER_MINUTE"]
+        found = rate_limits.count(caller, limit=limit, now=now)
         self._allowance = found
         if found.is_exceeded:
             raise Problem(
