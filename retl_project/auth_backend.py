@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission
 from django.db.models import Q
 
 from monitoring.services import notices
+from syncs.services import service_accounts
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 class OneQueryBackend(ModelBackend):
     """Every page asks for permissions; those of the user and those of the user's roles come together."""
 
+    def authenticate(self, request: Any, username: str | None = None, password: str | None = None, **more: Any) -> Any:
+        """Nobody signs in as a service account, whatever password somebody gave it."""
+        user = super().authenticate(request, username=username, password=password, **more)
+        return None if user is None or service_accounts.is_one(user) else user
+
     def get_user(self, user_id: Any) -> Any:
-        """With ``unread_notices``, for ``notices.unread_count``."""
-        users = notices.with_unread(get_user_model()._default_manager.filter(pk=user_id))
+        """With ``unread_notices``, for ``notices.unread_count``. No service account has a session."""
+        users = notices.with_unread(get_user_model()._default_manager.filter(pk=user_id, service_account=None))
         user = users.first()
         return user if user is not None and self.user_can_authenticate(user) else None
 

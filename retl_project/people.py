@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ ABOVE_ROLES = ("is_superuser", "user_permissions")
 
 
 class PeopleAdmin(_UserAdmin):
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        """Without service accounts, which have pages of their own."""
+        return super().get_queryset(request).filter(service_account=None)
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Without what lies above the roles, for everybody but superusers."""
         found = super().get_fieldsets(request, obj)

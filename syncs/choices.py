@@ -138,6 +138,16 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+class AuditDoor(StrEnum):
+    """Through which door a change of the set-up came."""
+
+    ADMIN = "admin"
+    API = "api"
+    CLI = "cli"
+    RUN = "run"
+    SYSTEM = "system"
+
+
 class ChainWhen(StrEnum):
     """Which end of the run before starts the next: without refused rows, with or without them, or any end at all."""
 

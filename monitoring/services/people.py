@@ -19,7 +19,7 @@ def able() -> list[User]:
     holders = get_user_model()._default_manager.with_perm(
         "monitoring.view_incident", backend="django.contrib.auth.backends.ModelBackend"
     )
-    return list(holders.filter(is_staff=True).only("pk", "username").order_by("username")[:MOST])
+    return list(holders.filter(is_staff=True).only("pk", "username", "first_name", "last_name").order_by("username")[:MOST])
 
 
 def choices(owner: User | None) -> list[tuple[int, str, bool]]:

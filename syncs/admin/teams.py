@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from syncs.admin import acts
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import Team
-from syncs.services import access
+from syncs.services import teams
 
 
 @admin.register(Team)
@@ -25,12 +25,7 @@ class TeamAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         """Those one belongs to; all for who sees every team's syncs."""
-        mine = access.teams_of(request.user).values("pk")
-        return (
-            Team.objects.filter(pk__in=mine)
-            .annotate(people_count=Count("members", distinct=True), sync_count=Count("syncs", distinct=True))
-            .order_by("name")
-        )
+        return teams.seen_by(request.user)
 
     @admin.display(description="People")
     def people(self, team: Any) -> int:
@@ -43,3 +38,15 @@ class TeamAdmin(ConsoleAdmin):
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         acts.demand(self.has_view_permission(request))  # before it is looked for: a redirect would say that it is not there
         return super().history_view(request, object_id, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
+        form.held_before = teams.held(Team.objects.get(pk=obj.pk)) if change else None
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Its members come after it: only now what changed is known."""
+        super().save_related(request, form, formsets, change)
+        teams.saved(form.instance, before=form.held_before, by=acts.user_of(request), door="admin")
+
+    def delete_model(self, request: HttpRequest, obj: Team) -> None:
+        teams.delete(obj, by=acts.user_of(request), door="admin")

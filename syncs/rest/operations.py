@@ -55,6 +55,7 @@ class Operation:
     also: tuple[tuple[int, ShapeType], ...] = ()  # other successes: status and shape
 
     @property
+    name: str = ""  # in the document; empty: made of the address and what is done
     def permissions(self) -> tuple[str, ...]:
         named = (self.permission,) if isinstance(self.permission, str) else self.permission
         return tuple(name for name in named if name)

@@ -10,9 +10,13 @@ from django.db import models
 from django.db.models import QuerySet
 
 from syncs.models import AuditEvent
+from syncs.services import access
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+# What belongs to no team's sync.
+_EVERYBODYS = ("connection", "tag", "team", "errorrule", "channel", "retentionrule", "purge", "apikey", "serviceaccount")
 
 MASK = "•••"  # stands for any value that must not be read
 acting_key: ContextVar[str] = ContextVar("acting_key", default="")  # prefix of the API key that asks; empty: none does
@@ -57,3 +61,13 @@ def history(target: models.Model) -> QuerySet[AuditEvent]:
     """Newest first."""
     chosen = AuditEvent.objects.filter(target_type=str(target._meta.model_name), target_id=target.pk)
     return chosen.select_related("actor")
+
+
+def seen_by(user: User) -> QuerySet[AuditEvent]:
+    """Every event; for who does not see every team's syncs, those of visible syncs and of what belongs to none."""
+    rows = AuditEvent.objects.select_related("actor")
+    ids = access.visible_sync_ids(user)
+    if ids is None:
+        return rows
+    mine = models.Q(target_type="sync", target_id__in=ids) | models.Q(target_type__in=_EVERYBODYS)
+    return rows.filter(mine)
