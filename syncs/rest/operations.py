@@ -30,7 +30,8 @@ class Operation:
     ``takes``: the shape of the body. ``query``: the shape of the address of what is no list; ``filters``: of what is one.
     ``orders``: what ``order`` may say, the first one if it says nothing; each maps to columns, the last one unique.
     ``needs_match``: an edit, which says in If-Match what it was written against. ``can_refuse``: 409 is possible.
-    ``example``, ``answer_example``: JSON, for the document.
+    ``is_secret``: the answer is not kept for repeats, which are done again. ``example``, ``answer_example``: JSON, for the
+    document.
     """
 
     summary: str
@@ -48,14 +49,15 @@ class Operation:
     has_etag: bool = False
     needs_match: bool = False
     can_refuse: bool = False
+    is_secret: bool = False
     errors: tuple[int, ...] = ()
     description: str = ""
     example: Any = None
     answer_example: Any = None
     also: tuple[tuple[int, ShapeType], ...] = ()  # other successes: status and shape
+    name: str = ""  # in the document; empty: made of the address and what is done
 
     @property
-    name: str = ""  # in the document; empty: made of the address and what is done
     def permissions(self) -> tuple[str, ...]:
         named = (self.permission,) if isinstance(self.permission, str) else self.permission
         return tuple(name for name in named if name)
@@ -80,6 +82,8 @@ def operation(summary: str, *, scope: Scope, **about: Any) -> Callable[[H], H]:
             self.asked = _asked(made, request)
             self.order = _order(made, request)
             self.given = _given(made, request)
+            if made.is_secret:
+                return method(self, request, *args, **kwargs)
             return repeats.once(request, lambda: method(self, request, *args, **kwargs))
 
         run.operation = made  # type: ignore[attr-defined]

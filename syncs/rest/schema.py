@@ -151,7 +151,7 @@ class ResourceSchema(AutoSchema):
             found += _page(about)
         if about.shape is not None and self.method == "GET":
             found.append(_parameter("fields", str, "Only these fields of the answer, with commas between."))
-        if self.method == "POST":
+        if self.method == "POST" and not about.is_secret:
             text = "Any text of your own; the same POST sent again within 24 hours is done once."
             schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
             found.append(OpenApiParameter("Idempotency-Key", schema, OpenApiParameter.HEADER, description=text))
