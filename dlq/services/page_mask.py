@@ -25,3 +25,9 @@ class PageMask:
         plain, found = self._masker.parsed(named, documents=[f"d{place}" for place in range(len(documents))])
         shown = [found[f"d{place}"] for place in range(len(documents))]
         return [document.text() if document else "" for document in shown], [plain[f"t{place}"] for place in range(len(texts))]
+
+    def sentence(self, text: str) -> str:
+        """What a destination said of a row that is not at hand: what is quoted in it, or looks like a value, is left away."""
+        if self._masker is None or not text:
+            return text
+        return self._masker.text(sight.message(text, is_known=False), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -12,11 +12,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from syncs.admin.address import run_url
-from syncs.choices import Trigger
 from syncs.errors import RedriveError
 from syncs.models import Run, Sync
-from syncs.services import runs
+from syncs.services import run_requests
 from syncs.services import syncs as sync_service
+from syncs.services.run_requests import Wanted
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -43,7 +43,8 @@ def demand(allowed: bool) -> None:
 
 
 def run_now(request: HttpRequest, sync: Sync) -> Said:
-    run = runs.request(sync=sync, trigger=Trigger.MANUAL, by=user_of(request), options=_options(request))
+    wanted = Wanted(is_full=request.POST.get("full") == "1")
+    run = run_requests.ask(sync, wanted, by=user_of(request), door="admin")
     return format_html('“{}”: <a href="{}">run {}</a> is queued.', sync, run_url(run.pk), run.pk)
 
 
@@ -71,7 +72,7 @@ SYNC_ACTS: dict[str, Callable[[HttpRequest, Sync], Said]] = {
 
 
 def cancel(request: HttpRequest, run: Run) -> None:
-    if runs.cancel(run, by=user_of(request)):
+    if run_requests.cancel(run, by=user_of(request), door="admin"):
         messages.success(request, f"Run {run.pk} is asked to stop. Batches in flight end first; rows not sent stay pending.")
     else:
         messages.warning(request, f"Run {run.pk} has nothing to cancel: it has ended, or someone has asked already.")
@@ -79,11 +80,8 @@ def cancel(request: HttpRequest, run: Run) -> None:
 
 def run_again(request: HttpRequest, run: Run) -> Run | None:
     """A new run with the options of this one. None, with a message, where it is refused."""
-    options = {name: value for name, value in run.options.items() if name in ("full", "limit", "keys")}
     try:
-        again = runs.request(
-            sync=run.sync, trigger=Trigger.MANUAL, by=user_of(request), options=options, detail=f"again, after run {run.pk}"
-        )
+        again = run_requests.again(run, by=user_of(request), door="admin")
     except RedriveError as error:
         messages.error(request, error.message)
         return None
@@ -97,10 +95,6 @@ def on_syncs(request: HttpRequest, syncs: Iterable[Sync], act: Callable[[HttpReq
             messages.success(request, act(request, sync))
         except RedriveError as error:
             messages.error(request, error.message)
-
-
-def _options(request: HttpRequest) -> dict[str, Any]:
-    return {"full": True} if request.POST.get("full") == "1" else {}
 
 
 def user_of(request: HttpRequest) -> User:

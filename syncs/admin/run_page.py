@@ -13,11 +13,11 @@ from django.utils.dateparse import parse_datetime
 
 from syncs.admin import acts
 from syncs.admin.address import sync_url
-from syncs.choices import RUN_ACTIVE, StepKind, StepStatus, Trigger
+from syncs.choices import StepKind, StepStatus
 from syncs.console import charts, links, words
 from syncs.errors import ErrorType
 from syncs.models import Run, Step
-from syncs.services import overview
+from syncs.services import overview, run_requests
 
 AXIS = 240.0  # width of a step's bar in SVG units
 # The parts of the equation, in the colours of the bar.
@@ -61,15 +61,14 @@ def live(request: HttpRequest, run: Run) -> dict[str, Any]:
         "version_url": _version_url(run),
         "cancel_url": reverse("admin:syncs_run_act", args=(run.pk, "cancel")),
         "again_url": reverse("admin:syncs_run_act", args=(run.pk, "again")),
-        "can_run_again": can_run_again(run),
+        "can_run_again": run_requests.can_be_repeated(run),
         "progress_url": reverse("admin:syncs_run_progress", args=(run.pk,)),
     }
 
 
 def parts(run: Run) -> list[dict[str, Any]]:
     """Accepted + unchanged + skipped + dead-lettered + pending = read (and vanished). Each with its place in a bar 600 wide."""
-    total = run.read_count + run.vanished_count
-    pending = run.pending_count if run.status not in RUN_ACTIVE else max(total - run.settled_count, 0)
+    total, pending = run.read_count + run.vanished_count, overview.pending(run)
     numbers = [(label, getattr(run, name), fill) for name, label, fill in _PARTS] + [("pending", pending, "track")]
     found, x = [], 0.0
     for label, count, fill in numbers:
@@ -77,11 +76,6 @@ def parts(run: Run) -> list[dict[str, Any]]:
         found.append({"label": label, "count": count, "fill": fill, "x": round(x, 2), "width": width})
         x += width
     return found
-
-
-def can_run_again(run: Run) -> bool:
-    """A reprocess is repeated from the dead letters, where one sees what it would send."""
-    return not run.is_active and run.trigger != Trigger.REPROCESS
 
 
 def _start(request: HttpRequest) -> int | None:

@@ -19,7 +19,7 @@ from syncs.admin.filters import QueuedFilter, RunStatusFilter, RunSyncFilter, Tr
 from syncs.console import formats, links, words
 from syncs.console.changelist import ConsoleAdmin, NewestFirstChangeList
 from syncs.models import Run
-from syncs.services import access
+from syncs.services import access, run_requests
 
 
 @admin.register(Run)
@@ -121,7 +121,7 @@ class RunAdmin(ConsoleAdmin):
         if name == "cancel":
             acts.cancel(request, run)
             return HttpResponseRedirect(run_url(run.pk))
-        if name != "again" or not run_page.can_run_again(run):
+        if name != "again" or not run_requests.can_be_repeated(run):
             raise Http404(name)
         again = acts.run_again(request, run)
         return HttpResponseRedirect(run_url((again or run).pk))

@@ -6,19 +6,22 @@ from syncs.api.audit import Audit
 from syncs.api.calls import Calls
 from syncs.api.keys import Keys
 from syncs.api.me import Me
+from syncs.api.runs import Runs, SyncRuns
 from syncs.api.service_accounts import ServiceAccounts
 from syncs.api.tags import Tags
+from syncs.api.teams import Teams
 from syncs.api.triggers import Triggers
 from syncs.rest.resources import ID, Resource
 
-from syncs.api.teams import Teams
 RESOURCES: list[tuple[str, type[Resource]]] = [
     ("tags", Tags),
-    ("triggers/(?P<public_id>[A-Za-z0-9_]{1,32})", Calls),
-    (f"syncs/(?P<sync_id>{ID})/triggers", Triggers),
-]
     ("me", Me),
     ("keys", Keys),
     ("service-accounts", ServiceAccounts),
     ("teams", Teams),
     ("audit", Audit),
+    ("runs", Runs),
+    (f"syncs/(?P<sync_id>{ID})/runs", SyncRuns),
+    ("triggers/(?P<public_id>[A-Za-z0-9_]{1,32})", Calls),
+    (f"syncs/(?P<sync_id>{ID})/triggers", Triggers),
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.admin import ListFilter
@@ -12,6 +12,10 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+
+from syncs.errors import ConfigError
+from syncs.services import time_ranges
+from syncs.services.time_ranges import PRESETS
 
 Options = list[tuple[str, str]]
 
@@ -69,14 +73,6 @@ class OptionsFilter(ListFilter):
         ]
 
 
-PRESETS: dict[str, tuple[str, timedelta]] = {
-    "1h": ("Last hour", timedelta(hours=1)),
-    "24h": ("Last 24 hours", timedelta(hours=24)),
-    "7d": ("Last 7 days", timedelta(days=7)),
-    "30d": ("Last 30 days", timedelta(days=30)),
-}
-
-
 class TimeFilter(ListFilter):
     """A preset (``since=24h``) or a range (``from``, ``to``: ISO times, UTC where no zone is given; ``to`` is exclusive)."""
 
@@ -102,19 +98,11 @@ class TimeFilter(ListFilter):
 
     def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """Raises ``IncorrectLookupParameters`` for what is no time, no preset, or a range that ends before it starts."""
-        since = self.texts["since"]
         start, end = self._parse("from"), self._parse("to")
-        if since:
-            if since not in PRESETS:
-                raise IncorrectLookupParameters(
-                    f"{self.title}: there is no period “{since[:40]}”. Known: {', '.join(PRESETS)}."
-                )
-            if start or end:
-                raise IncorrectLookupParameters(f"{self.title}: choose either a period or a range, not both.")
-            return now - PRESETS[since][1], None
-        if start and end and end <= start:
-            raise IncorrectLookupParameters(f"{self.title}: the range ends before it starts.")
-        return start, end
+        try:
+            return time_ranges.bounds(self.texts["since"], start, end, now=now)
+        except ConfigError as error:
+            raise IncorrectLookupParameters(f"{self.title}: {error.message}") from None
 
     def _parse(self, name: str) -> datetime | None:
         text = self.texts[name]

@@ -10,6 +10,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import QueryDict
+from django_filters.fields import IsoDateTimeField
 
 from syncs.connectors import Issue
 from syncs.rest.problems import InvalidError
@@ -99,8 +100,20 @@ class FlagFilter(df.TypedChoiceFilter):
         super().__init__(*args, **kwargs)
 
 
+class _Moment(IsoDateTimeField):
+    """Within years that every database and time zone can hold."""
+
+    def clean(self, value: Any) -> Any:
+        found = super().clean(value)
+        if found is not None and not 1900 <= found.year <= 9000:
+            raise forms.ValidationError("Give a year from 1900 to 9000.")
+        return found
+
+
 class TimeFilter(df.IsoDateTimeFilter):
     """A moment as ISO 8601, for example ``2026-11-23T09:30:00Z``."""
+
+    field_class = _Moment
 
 
 class StrictFilterSet(df.FilterSet):

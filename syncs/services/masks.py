@@ -19,6 +19,10 @@ class PageMask(Protocol):
         """JSON documents and plain texts about one row, as a page may show them; same numbers of both."""
         ...
 
+    def sentence(self, text: str) -> str:
+        """What a destination said of a row that is not at hand, without the values in it."""
+        ...
+
 
 def build() -> PageMask:
     """Raises ``ImportError`` when the settings name none; a system check says so earlier."""

@@ -94,6 +94,11 @@ def progress(run: Run, *, now: datetime | None = None) -> Progress:
     return Progress(run.settled_count, estimate, rate, eta, basis)
 
 
+def pending(run: Run) -> int:
+    """Rows that were read (or vanished) and are not settled: for good once the run has ended."""
+    return max(run.read_count + run.vanished_count - run.settled_count, 0) if run.is_active else run.pending_count
+
+
 def _estimate(run: Run) -> tuple[int, str]:
     if not run.is_active:
         return run.read_count + run.vanished_count, "rows read"
