@@ -99,15 +99,9 @@ def _withdraw(request: HttpRequest, entry: DLQEntry) -> Said:
 def _check(request: HttpRequest, entry: DLQEntry) -> Said:
     mapping = versions.snapshot(entry.sync)["mappings"]
     found = live.check(entry, mapping, by=user_of(request), door=Door.ADMIN)
-    return found.state != RowState.GONE, _FOUND[found.state]
+    return found.state != RowState.GONE, live.SAID[found.state]
 
 
-_FOUND = {
-    RowState.UNKNOWN: "The row was looked up.",
-    RowState.SAME: "The warehouse row is the one that was refused.",
-    RowState.CHANGED: "The warehouse row has changed since it was refused.",
-    RowState.GONE: "The warehouse has no such row any more.",
-}
 _ACTS: dict[str, tuple[str, Work]] = {
     "reprocess": ("reprocess", _reprocess(ReprocessMode.CURRENT)),
     "resend": ("resend", _reprocess(ReprocessMode.STORED)),

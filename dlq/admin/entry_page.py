@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
@@ -16,12 +15,10 @@ from dlq.admin.base import demand, list_url, may, user_of
 from dlq.choices import DELETE_BY_KEY, Door, EntryStatus, RowState
 from dlq.models import DLQEntry
 from dlq.services import entries, entry_detail, live, paging, people, reveals, selection, sight
-from dlq.services import passport as passports
 from dlq.services.entry_detail import Detail
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.live import Live
 from dlq.services.moves import ActRefusedError
-from dlq.services.sight import Sight
 from syncs.console import links
 from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
@@ -211,11 +208,8 @@ def passport(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse
     before = paging.Position.parse(text) if text else None
     if text and before is None:
         raise Http404(f"“{text[:60]}” is no place in this time line.")
-    seen = Sight(entry, using=sight.masker())
-    found = passports.passport(entry, user=user_of(request), before=before)
-    moments = [replace(one, event=seen.event(one.event) if one.event else None) for one in found.moments]
-    seen.close()
-    context = {"entry": seen.entry, "passport": replace(found, moments=moments), "before": before}
+    shown, found = entry_detail.row_passport(entry, user=user_of(request), before=before)
+    context = {"entry": shown, "passport": found, "before": before}
     if request.GET.get("part"):
         return TemplateResponse(request, "dlq/passport.html", context)
     return page.show(request, "admin/dlq/dlqentry/passport.html", context, title="Row passport")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dlq.choices import EntryStatus, RowState
 from dlq.models import DLQEntry, DLQEvent, PayloadEdit
-from dlq.services import attempts, edits, hints, sight
+from dlq.services import attempts, edits, hints, passport, sight
 from dlq.services.attempts import Carried
 from dlq.services.changes import Verdict, parts_changed_since, verdict
 from dlq.services.comparison import Comparison, compare
 from dlq.services.live import Live
+from dlq.services.paging import Position
+from dlq.services.passport import Passport
 from dlq.services.payloads import FieldDiff
 from dlq.services.sight import Sight
 from syncs.services import access, drift
@@ -82,3 +84,12 @@ def detail(
         is_held=is_open and drift.is_held(entry.sync),
         is_hiding=seen.is_hiding,
     )
+
+
+def row_passport(entry: DLQEntry, *, user: User, before: Position | None = None) -> tuple[DLQEntry, Passport]:
+    """The entry and the passport of its row, both as the user may see them."""
+    seen = Sight(entry, using=sight.masker())
+    found = passport.passport(entry, user=user, before=before)
+    moments = [replace(one, event=seen.event(one.event) if one.event else None) for one in found.moments]
+    seen.close()
+    return seen.entry, replace(found, moments=moments)

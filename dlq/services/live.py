@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 AT_MOST_SECONDS = 5  # to connect, and for a statement
 NO_KEY = "The row has no usable key, so it cannot be looked up."
 OTHER_KEY = "The row key was made of other columns than the sync has now, so the row cannot be looked up by it."
+SAID = {
+    RowState.UNKNOWN: "The row was looked up.",
+    RowState.SAME: "The warehouse row is the one that was refused.",
+    RowState.CHANGED: "The warehouse row has changed since it was refused.",
+    RowState.GONE: "The warehouse has no such row any more.",
+}
 DOUBLED = "Several rows of the query have this row key now; the next run sends none of them."
 
 

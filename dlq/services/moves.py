@@ -20,6 +20,7 @@ from dlq.models import DLQEntry, DLQEvent, ErrorGroup
 from dlq.querysets import DLQEntryQuerySet
 from syncs.errors import RedriveError
 from syncs.models import DeliveredRow, Run
+from syncs.services import audit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -97,7 +98,8 @@ def lock_groups(entries: DLQEntryQuerySet) -> None:
 
 
 def write_events(entries: DLQEntryQuerySet, *, kind: EventKind, act: Act, at: datetime, run: Run | None = None) -> int:
-    """One event for each entry, by one INSERT ... SELECT. Returns how many."""
+    """One event for each entry, by one INSERT ... SELECT. Returns how many. What was done with an API key says with which."""
+    key = audit.acting_key.get() if act.door == Door.API else ""
     values: dict[str, Any] = {
         "kind": kind.value,
         "at": at,
@@ -105,7 +107,7 @@ def write_events(entries: DLQEntryQuerySet, *, kind: EventKind, act: Act, at: da
         "run": run.pk if run else None,
         "door": act.door.value,
         "reason": act.reason,
-        "detail": dict(act.detail),
+        "detail": {**act.detail, **({"api_key": key} if key else {})},
     }
     fields: list[Any] = [DLQEvent._meta.get_field(name) for name in values]
     columns = ", ".join(connection.ops.quote_name(column.column) for column in fields)
