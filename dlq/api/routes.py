@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dlq.api.operations import Operations
+from dlq.api.entries import DeadLetters
 from syncs.rest.resources import Resource
 
-RESOURCES: list[tuple[str, type[Resource]]] = []
+RESOURCES: list[tuple[str, type[Resource]]] = [
+    ("dead-letters", DeadLetters),
+    ("operations", Operations),
+]

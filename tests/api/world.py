@@ -10,6 +10,9 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from dlq.models import DLQEntry
+from dlq.services import snapshots
+from dlq.services.entry_filter import EntryFilter
+from dlq.services.snapshots import BulkKind
 from syncs.models import ApiKey, Step, SyncChain, SyncTrigger, SyncVersion
 from syncs.services import api_keys
 from tests import seeds
@@ -41,8 +44,19 @@ def _names(world: SimpleNamespace, maker: User | None) -> Names:
         "key": lambda: _key(maker or world.user).pk,
         "trigger": lambda: SyncTrigger.objects.create(sync=sync, public_id="t" * 32, name="nightly").pk,
         "chain": lambda: _chain(world).pk,
+        "confirm_discard": lambda: confirm(world, maker, BulkKind.DISCARD),
+        "confirm_assign": lambda: confirm(world, maker, BulkKind.ASSIGN),
+        "confirm_reprocess": lambda: confirm(world, maker, BulkKind.REPROCESS),
+        "confirm_export": lambda: confirm(world, maker, BulkKind.EXPORT),
         "name": lambda: f"{world.mark} new",
     }
+
+
+def confirm(world: SimpleNamespace, maker: User | None, kind: BulkKind) -> str:
+    """The token of a plan about the newest dead letter, which nothing else of the world acts on."""
+    newest = DLQEntry.objects.filter(sync=world.sync).latest("pk")
+    whose = maker if maker is not None and maker.is_authenticated else world.user
+    return snapshots.take(kind, EntryFilter(), user=User.objects.get(pk=whose.pk), ids=(newest.pk,)).token()
 
 
 def _key(user: User) -> ApiKey:

@@ -3,7 +3,7 @@
 from dlq.services.operations.control import cancel, pause, resume
 from dlq.services.operations.creation import create, undo
 from dlq.services.operations.engine import advance, advance_due, advance_here, on_run_finished, work
-from dlq.services.operations.reading import ItemPage, Progress, items, progress
+from dlq.services.operations.reading import ItemPage, Progress, items, progress, undone_by
 from dlq.services.operations.waves import Wave
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "progress",
     "resume",
     "undo",
+    "undone_by",
     "work",
 ]

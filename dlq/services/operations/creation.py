@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 WAVE_MAX = 50_000
-_WAVES_MAX = 50
-_RATE_MAX = 1_000_000
+WAVES_MAX = 50
+RATE_MAX = 1_000_000
 
 
 def create(
@@ -99,13 +99,13 @@ def _pace(
     mode: ReprocessMode, waves: Sequence[int] | None, rows_per_minute: int | None, halt_percent: int | None
 ) -> dict[str, Any]:
     sizes = list(settings.RETL["WAVE_SIZES"] if waves is None else waves)
-    if not 1 <= len(sizes) <= _WAVES_MAX or not all(1 <= size <= WAVE_MAX for size in sizes):
+    if not 1 <= len(sizes) <= WAVES_MAX or not all(1 <= size <= WAVE_MAX for size in sizes):
         raise ActRefusedError(
-            f"Wave sizes are 1 to {_WAVES_MAX} numbers from 1 to {WAVE_MAX:,}, for example 1, 10, 100, 1000.", field="waves"
+            f"Wave sizes are 1 to {WAVES_MAX} numbers from 1 to {WAVE_MAX:,}, for example 1, 10, 100, 1000.", field="waves"
         )
-    if rows_per_minute is not None and not 1 <= rows_per_minute <= _RATE_MAX:
+    if rows_per_minute is not None and not 1 <= rows_per_minute <= RATE_MAX:
         raise ActRefusedError(
-            f"Give the rows a minute, from 1 to {_RATE_MAX:,}, or leave it empty for no limit.", field="rows_per_minute"
+            f"Give the rows a minute, from 1 to {RATE_MAX:,}, or leave it empty for no limit.", field="rows_per_minute"
         )
     percent = 100 if halt_percent is None else halt_percent
     if not 1 <= percent <= 100:

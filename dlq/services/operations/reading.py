@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from dlq.choices import ItemOutcome
+from dlq.choices import ItemOutcome, OperationKind
 from dlq.models import BulkItem, BulkOperation
 from dlq.querysets import HEAVY
 from dlq.services.operations.wave import Wave
@@ -43,8 +43,8 @@ class Progress:
         return sum(count for outcome, count in self.counts.items() if outcome not in (ItemOutcome.PENDING, ItemOutcome.SENT))
 
 
-def progress(operation: BulkOperation) -> Progress:
-    """Where the operation stands. At most one query beside the operation itself."""
+def progress(operation: BulkOperation, *, has_runs: bool = True) -> Progress:
+    """Where the operation stands. At most one query beside the operation itself; none without its runs."""
     waves = Wave.of(operation)
     out = waves[-1] if waves and not waves[-1].ended_at else None
     counts = _counts(operation, sent=out.sent if out else 0)
@@ -60,9 +60,20 @@ def progress(operation: BulkOperation) -> Progress:
         eta_seconds=round(left / rate) if rate and operation.is_frozen and not operation.is_over else None,
         wave_number=operation.wave_number,
         waves=waves,
-        runs=list(Run.objects.filter(pk__in=waves[-1].runs).select_related("sync").order_by("pk")) if waves else [],
+        runs=_runs(waves[-1]) if waves and has_runs else [],
         next_wave_at=operation.next_wave_at,
     )
+
+
+def _runs(wave: Wave) -> list[Run]:
+    return list(Run.objects.filter(pk__in=wave.runs).select_related("sync").order_by("pk"))
+
+
+def undone_by(operation: BulkOperation) -> int | None:
+    """Of a discard: the operation that undoes it, or did."""
+    if operation.kind != OperationKind.DISCARD:
+        return None
+    return operation.undone_by.order_by("-pk").values_list("pk", flat=True).first()
 
 
 def _percent(operation: BulkOperation, total: int) -> int:
