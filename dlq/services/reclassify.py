@@ -70,14 +70,14 @@ def place_of(job: Reclassification) -> Place:
     return Place(job.connection, job.kind)
 
 
-def cancel(job: Reclassification, *, by: User | None) -> bool:
+def cancel(job: Reclassification, *, by: User | None, door: Door | None = None) -> bool:
     """What was done stands. Returns whether it was still going on."""
     mine = Reclassification.objects.filter(pk=job.pk, is_over=False)
     with transaction.atomic():
         if not mine.update(is_over=True, is_cancelled=True, finished_at=timezone.now()):
             return False
         reclassify_slice.tell_groups(Reclassification.objects.get(pk=job.pk))
-        _audit(Reclassification.objects.get(pk=job.pk), "applying rules stopped", by=by)
+        _audit(Reclassification.objects.get(pk=job.pk), "applying rules stopped", by=by, door=door)
     return True
 
 
@@ -112,10 +112,17 @@ def _save(job: Reclassification, **values: object) -> None:
     Reclassification.objects.filter(pk=job.pk).update(touched_at=timezone.now(), **values)
 
 
-def _audit(job: Reclassification, act: str, detail: dict[str, object] | None = None, *, by: User | None = None) -> None:
+def _audit(
+    job: Reclassification,
+    act: str,
+    detail: dict[str, object] | None = None,
+    *,
+    by: User | None = None,
+    door: Door | None = None,
+) -> None:
     target: Reclassification | Connection = job.connection or job
     told = {"of": job.place, "walk": job.pk, "looked_at": job.looked_count, "changed": job.changed_count, **(detail or {})}
-    audit.record(act, target, by=by or job.requested_by, door=job.door, detail=told)
+    audit.record(act, target, by=by or job.requested_by, door=door or job.door, detail=told)
 
 
 def place_key(place: Place) -> str:

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
 from syncs.admin.form_fields import ObjectField
-from syncs.choices import ConnectionRole
 from syncs.connectors import ConfigField, Issue
-from syncs.destinations import registry as destinations
 from syncs.models import Connection
-from syncs.services import connection_changes, connections
-from syncs.sources import registry as sources
+from syncs.services import connection_saving, connections
+from syncs.services.connection_kinds import declared, kind_label, kinds
 
 CONFIG, SECRET, CLEAR = "config__", "secret__", "clear__"
-_LOGIN = {"client_id", "client_secret", "refresh_token"}
-_KINDS = {ConnectionRole.SOURCE: sources, ConnectionRole.DESTINATION: destinations}
 
-
-def kinds() -> dict[ConnectionRole, list[tuple[str, str]]]:
-    """(kind, label) a connection can have, per role."""
-    return {
-        ConnectionRole.SOURCE: [(kind, label) for kind, (label, _) in sources.SOURCE_KINDS.items()],
-        ConnectionRole.DESTINATION: destinations.kinds(),
-    }
-
-
-def kind_label(role: str, kind: str) -> str:
-    return dict(kinds().get(ConnectionRole(role), [])).get(kind, kind)
-
-
-def declared(role: str, kind: str) -> tuple[ConfigField, ...]:
-    """The kind's settings. Raises ``ConfigError`` for an unknown kind, ``ImportError`` where its package is missing."""
-    fields: tuple[ConfigField, ...] = _KINDS[ConnectionRole(role)].module(kind).FIELDS
-    return fields
+__all__ = ["ConnectionForm", "declared", "form_class", "initial", "kind_label", "kinds", "names", "save", "stored_names"]
 
 
 if TYPE_CHECKING:
@@ -174,38 +153,9 @@ def _secret_fields(setting: ConfigField, *, is_set: bool) -> dict[str, forms.Fie
 
 
 def save(connection: Connection, form: ConnectionForm, *, change: bool, by: User) -> None:
-    """Save settings, and say in the history what changed; a secret by its name alone."""
-    before = connection_changes.settings_of(Connection.objects.get(pk=connection.pk)) if change else {}
-    names = {"name", "description", "config", "updated_at", *_take_expiry(connection, form)}
+    connection_saving.take_expiry(connection, form.cleaned_data.get("expires_on"))
     if not change:
-        connection.save()
-        connection_changes.created(connection, by=by)
+        connection_saving.create(connection, by=by, door="admin")
         return
-    _save_merged(connection, form, names)
-    secrets = connection_changes.Secrets(tuple(form.new_secrets), tuple(form.cleared))
-    connection_changes.changed(connection, before, secrets, by=by)
-
-
-def _take_expiry(connection: Connection, form: ConnectionForm) -> set[str]:
-    """The typed date as the moment it begins; the day a destination told keeps its time."""
-    typed, known = form.cleaned_data.get("expires_on"), connection.credential_expires_at
-    if typed == (known.date() if known else None):
-        return set()
-    connection.credential_expires_at = datetime(typed.year, typed.month, typed.day, tzinfo=UTC) if typed else None
-    return {"credential_expires_at"}
-
-
-def _save_merged(connection: Connection, form: ConnectionForm, names: set[str]) -> None:
-    """Secrets are merged under the row's lock, since a worker may have refreshed a token meanwhile."""
-    if connections.unreadable(Connection.objects.get(pk=connection.pk)):  # whoever saves here was told that they are lost
-        connection.secrets = dict(form.new_secrets)
-        connection.save(update_fields={*names, "secrets"})
-        return
-    with connections.ConnectionCredentials(connection.pk).locked() as stored:
-        merged = {name: value for name, value in stored.secrets.items() if name not in form.cleared}
-        merged.update(form.new_secrets)
-        if _LOGIN & {*form.new_secrets, *form.cleared}:  # what the former ones brought must not be used any longer
-            merged = {name: value for name, value in merged.items() if name not in ("access_token", "expires_at")}
-        connection.secrets = merged
-        changed = {"secrets"} if merged != dict(stored.secrets) else set()
-        connection.save(update_fields={*names, *changed})
+    secrets = connection_saving.NewSecrets(form.new_secrets, frozenset(form.cleared))
+    connection_saving.change(connection, secrets, by=by, door="admin")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -28,9 +28,8 @@ from syncs.choices import ConnectionRole, ConnectionState, labelled
 from syncs.console import formats, links
 from syncs.console.changelist import ConsoleAdmin
 from syncs.console.filters import Options, OptionsFilter
-from syncs.errors import ConfigError
 from syncs.models import Connection
-from syncs.services import connections
+from syncs.services import connection_kinds, connection_overview, connections
 
 
 class RoleFilter(OptionsFilter):
@@ -61,9 +60,13 @@ class ConnectionAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         found = Connection.objects.all()
         if request.resolver_match and request.resolver_match.url_name == "syncs_connection_changelist":
-            from_count, to_count = Count("syncs_from", distinct=True), Count("syncs_to", distinct=True)
-            found = found.defer("secrets").annotate(sync_count=from_count + to_count)
+            found = connection_overview.with_sync_counts(found.defer("secrets"), acts.user_of(request))
         return found
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Connection], search_term: str
+    ) -> tuple[QuerySet[Connection], bool]:
+        return connection_overview.searched(queryset, search_term), False
 
     # --- columns
     @admin.display(description="Connection", ordering="name")
@@ -145,7 +148,7 @@ class ConnectionAdmin(ConsoleAdmin):
                 "kinds": [(role.value, role.name.capitalize(), found) for role, found in connection_form.kinds().items()],
             }
             return TemplateResponse(request, "admin/syncs/connection/choose.html", context)
-        problem = _unusable(*_chosen(request))
+        problem = connection_kinds.unusable(*_chosen(request))
         if problem:
             messages.error(request, problem)
             return HttpResponseRedirect(reverse("admin:syncs_connection_add"))
@@ -156,7 +159,7 @@ class ConnectionAdmin(ConsoleAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         connection = self.get_object(request, object_id)
-        problem = _unusable(connection.role, connection.kind) if connection else ""
+        problem = connection_kinds.unusable(connection.role, connection.kind) if connection else ""
         if problem:
             messages.error(request, problem)
             return HttpResponseRedirect(reverse("admin:syncs_connection_changelist"))
@@ -196,13 +199,3 @@ def _chosen(request: HttpRequest) -> tuple[str, str]:
     if role not in list(ConnectionRole):
         raise Http404(f"There is no role “{role[:40]}”.")
     return role, kind
-
-
-def _unusable(role: str, kind: str) -> str:
-    try:
-        connection_form.declared(role, kind)
-    except ConfigError as error:
-        return error.message
-    except ImportError as error:
-        return f"The kind “{kind}” needs a package that is not installed: {error.name or error}."
-    return ""

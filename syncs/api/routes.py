@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from syncs.api.audit import Audit
 from syncs.api.calls import Calls
+from syncs.api.connection_kinds import ConnectionKinds, ConnectionPresets
+from syncs.api.connections import Connections
 from syncs.api.keys import Keys
 from syncs.api.me import Me
 from syncs.api.runs import Runs, SyncRuns
@@ -15,6 +17,9 @@ from syncs.rest.resources import ID, Resource
 
 RESOURCES: list[tuple[str, type[Resource]]] = [
     ("tags", Tags),
+    ("connections", Connections),
+    ("connection-kinds", ConnectionKinds),
+    ("connection-presets", ConnectionPresets),
     ("me", Me),
     ("keys", Keys),
     ("service-accounts", ServiceAccounts),

@@ -9,8 +9,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, Sum
+from django.db.models import (
+    Count,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+)
+from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.text import smart_split, unescape_string_literal
 
 from syncs.choices import ConnectionRole, RunStatus, StepKind
 from syncs.destinations import registry as destinations
@@ -69,6 +82,26 @@ class Health:
     wait_count: int
     wait_seconds: float
     is_capped: bool
+
+
+def searched(rows: QuerySet[Connection], text: str) -> QuerySet[Connection]:
+    """Those that have every word in their name or description; quotation marks hold words together."""
+    for part in smart_split(text):
+        word = unescape_string_literal(part) if part[0] in "\"'" and part[0] == part[-1] and len(part) > 1 else part
+        rows = rows.filter(Q(name__icontains=word) | Q(description__icontains=word))
+    return rows
+
+
+def with_sync_counts(rows: QuerySet[Connection], user: User) -> QuerySet[Connection]:
+    """With ``sync_count``: of the syncs through each that are not archived and that the user may see."""
+    counts = [_count(column, user) for column in ("source_id", "destination_id")]
+    return rows.annotate(sync_count=counts[0] + counts[1])
+
+
+def _count(column: str, user: User) -> Coalesce:
+    mine = access.scoped(Sync.objects.active(), user, by="pk").filter(**{column: OuterRef("pk")}).order_by()
+    counted = mine.values(column).annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
 
 def described(connection: Connection) -> Described:

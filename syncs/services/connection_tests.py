@@ -42,7 +42,7 @@ class LastTest:
     details: list[tuple[str, str]]
 
 
-def keep(connection: Connection, report: CheckReport, state: ConnectionState, *, by: User | None) -> None:
+def keep(connection: Connection, report: CheckReport, state: ConnectionState, *, by: User | None, door: str) -> None:
     """A failure that is no ended login leaves an ended login as it is: a host that is down says nothing about it."""
     now = timezone.now()
     message = " ".join(filter(None, (report.message, report.remedy)))
@@ -53,7 +53,7 @@ def keep(connection: Connection, report: CheckReport, state: ConnectionState, *,
         )
     with transaction.atomic():
         Connection.objects.filter(pk=connection.pk).update(state=new_state, state_message=message, checked_at=now)
-        audit.record("tested", connection, by=by, door="admin" if by else "system", detail=_detail(report))
+        audit.record("tested", connection, by=by, door=door, detail=_detail(report))
         touches.touch_connection(connection.pk)
         transaction.on_commit(lambda: credentials.switched(connection.pk), robust=True)
     connection.refresh_from_db(fields=["state", "state_message", "checked_at"])

@@ -216,7 +216,7 @@ def _missing_package(connection: Connection, error: ImportError) -> ConfigError:
     )
 
 
-def check(connection: Connection, *, by: User | None = None) -> CheckReport:
+def check(connection: Connection, *, by: User | None = None, door: str = "") -> CheckReport:
     """Test a saved connection without writing anything, and keep the result on it. Never raises for the other side's faults."""
     state = ConnectionState.FAILING
     try:
@@ -234,7 +234,7 @@ def check(connection: Connection, *, by: User | None = None) -> CheckReport:
         # Drivers raise what they like, and their texts may hold the address with its password: the log gets no text either.
         logger.error("Connection %s: the test failed with %s.", connection.pk, type(error).__name__)
         report = CheckReport(is_ok=False, message=f"The test itself failed ({type(error).__name__}). Check the settings.")
-    connection_tests.keep(connection, report, state, by=by)
+    connection_tests.keep(connection, report, state, by=by, door=door or ("admin" if by else "system"))
     logger.info("Connection %s tested by %s: %s", connection.pk, by.get_username() if by else "the system", state.value)
     return report
 

@@ -45,7 +45,7 @@ def rows(connection: Connection, sync_id: str, user: User) -> list[TrialRow]:
     return made
 
 
-def taken(connection: Connection, sync_id: str, key: str, user: User) -> dict[str, str]:
+def taken(connection: Connection, sync_id: str, key: str, user: User, *, door: str = "admin") -> dict[str, str]:
     """The form filled with one row, its values in the clear; who took it is told in the connection's history."""
     sync = _sync(connection, sync_id, user)
     row = next(iter(previews.preview(sync, limit=1, keys=[key]).rows), None)
@@ -53,7 +53,7 @@ def taken(connection: Connection, sync_id: str, key: str, user: User) -> dict[st
         raise ConfigError(f"The row “{key}” is not in the warehouse any more.", field="sync")
     if row.payload is None:
         raise ConfigError(row.error.message if row.error else "The row cannot be sent.", field="sync")
-    audit.record("row_taken", connection, by=user, door="admin", detail={"sync": sync.name, "key": key})
+    audit.record("row_taken", connection, by=user, door=door, detail={"sync": sync.name, "key": key})
     mode = SyncMode(sync.mode)
     return {
         "object": sync.destination_object,

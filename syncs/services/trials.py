@@ -139,7 +139,7 @@ _UNUSABLE = {
 }
 
 
-def perform(connection: Connection, token: str, *, by: User) -> tuple[Draft, Trial]:
+def perform(connection: Connection, token: str, *, by: User, door: str = "admin") -> tuple[Draft, Trial]:
     """Send it, once. Raises ``RedriveError`` kinds; then nothing was sent."""
     wanted = confirmed(connection, token, by=by)
     credentials.refuse_ended(connection)
@@ -149,7 +149,7 @@ def perform(connection: Connection, token: str, *, by: User) -> tuple[Draft, Tri
         raise ConfigError(_UNUSABLE[error.reason], field="token") from None
     trial = _carried_out(connection, wanted, may_write=True)
     assert trial.result is not None
-    audit.record("tried", connection, by=by, door="admin", detail=_audited(wanted, trial.result))
+    audit.record("tried", connection, by=by, door=door, detail=_audited(wanted, trial.result))
     return wanted, trial
 
 
