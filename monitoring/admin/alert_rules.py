@@ -16,11 +16,9 @@ from dlq.services.moves import ActRefusedError
 from monitoring.admin.base import ReadOnlyAdmin, demand, may, user_of
 from monitoring.admin.incident_words import SPANS
 from monitoring.admin.rule_form import RuleForm
-from monitoring.choices import Condition
 from monitoring.models import AlertRule
-from monitoring.services import rule_edit, rule_list, rule_past, rule_templates, rule_words
+from monitoring.services import rule_draft, rule_edit, rule_list, rule_past, rule_words
 from monitoring.services.rule_past import Past
-from syncs.choices import labelled
 from syncs.console import audit_words
 from syncs.services import audit
 
@@ -50,9 +48,9 @@ class AlertRuleAdmin(ReadOnlyAdmin):
     def new_view(self, request: HttpRequest) -> HttpResponse:
         demand(request, "add_alertrule")
         given = request.POST if request.method == "POST" else request.GET
-        blank = _blank(given.get("template", ""), given.get("condition", ""))
+        blank = rule_draft.blank(given.get("template", ""), given.get("condition", ""))
         if blank is None:
-            context = {"templates": _templates(), "conditions": _conditions()}
+            context = {"templates": rule_list.templates(), "conditions": rule_words.conditions()}
             return self.show(request, "admin/monitoring/alertrule/choose.html", context, title="New alert rule")
         return self._edit(request, blank)
 
@@ -120,23 +118,6 @@ def find(request: HttpRequest, pk: int) -> AlertRule:
     if rule is None:
         raise Http404(f"There is no alert rule {pk}.")
     return rule
-
-
-def _blank(template: str, condition: str) -> AlertRule | None:
-    """A rule to begin with; None: neither is chosen yet."""
-    if template in rule_templates.BY_KEY:
-        return AlertRule(**rule_templates.values(rule_templates.BY_KEY[template]))
-    return AlertRule(condition=condition) if condition in set(Condition) else None
-
-
-def _templates() -> list[tuple[str, str, str]]:
-    made = [(one, AlertRule(**rule_templates.values(one))) for one in rule_templates.TEMPLATES]
-    return [(one.key, one.name, rule_words.said(rule)) for one, rule in made]
-
-
-def _conditions() -> list[tuple[str, str, str]]:
-    labels = dict(labelled(Condition))
-    return [(one.value, labels[one], about.text) for one, about in rule_words.ABOUT.items()]
 
 
 # --- acts

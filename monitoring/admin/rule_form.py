@@ -10,9 +10,10 @@ from django.db.models import QuerySet
 
 from dlq.services.group_acts import checked_url
 from dlq.services.moves import ActRefusedError
-from monitoring.choices import PLATFORM, Condition, Scope
+from monitoring.choices import PLATFORM, Condition
 from monitoring.models import AlertRule, Channel
-from monitoring.services import people, policies, rule_words
+from monitoring.services import people, rule_draft, rule_words
+from monitoring.services.rule_draft import TARGETS
 from syncs.models import Connection, Sync, Tag
 from syncs.services import access
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[AlertRule]
 else:
     _ModelForm = forms.ModelForm
-
-_TARGETS = {Scope.SYNC: "sync", Scope.CONNECTION: "connection", Scope.TAG: "tag"}
 
 
 class RuleForm(_ModelForm):
@@ -70,7 +69,7 @@ class RuleForm(_ModelForm):
         if not self.about.window:
             del self.fields["window"]
         if self.condition in PLATFORM:
-            for name in ("scope", *_TARGETS.values()):
+            for name in ("scope", *TARGETS.values()):
                 del self.fields[name]
         if self.instance.pk and not self.is_bound:
             self.initial["seen_at"] = self.instance.updated_at.isoformat()
@@ -78,26 +77,14 @@ class RuleForm(_ModelForm):
     @property
     def default(self) -> str:
         """What an empty limit means, in a sentence."""
-        limit = self.about.limit
-        if limit is None:
-            return ""
-        value = getattr(policies.defaults(), limit.field)
-        usual = "worked out from each sync's schedule or history" if value is None else f"{value:g}"
-        if self.condition == Condition.CREDENTIAL:
-            return f"Empty: {usual}, as the installation is set up."
-        return f"Empty: the threshold of each sync; where nobody has set one, that is {usual}."
+        return rule_words.default(self.condition)
 
     def clean_limit(self) -> float | None:
-        value, limit = self.cleaned_data["limit"], self.about.limit
-        if value is None or limit is None:
-            return None
-        if limit.is_whole and value != int(value):
-            raise forms.ValidationError("This takes a whole number.")
-        if not 0 < value <= limit.most:
-            raise forms.ValidationError(
-                f"From {1 if limit.is_whole else 'more than 0'} to {limit.most:,} {limit.unit}, please."
-            )
-        return int(value) if limit.is_whole else float(value)
+        limit = self.about.limit
+        try:
+            return None if limit is None else rule_draft.limit_value(limit, self.cleaned_data["limit"])
+        except ActRefusedError as refusal:
+            raise forms.ValidationError(str(refusal)) from refusal
 
     def clean_runbook_url(self) -> str:
         try:
@@ -108,7 +95,7 @@ class RuleForm(_ModelForm):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         scope = values.get("scope")
-        for of, name in _TARGETS.items():
+        for of, name in TARGETS.items():
             if name not in self.fields:
                 continue
             if scope == of and not values.get(name) and name not in self.errors:
@@ -122,6 +109,5 @@ class RuleForm(_ModelForm):
         made = self.save(commit=False)
         limit = self.about.limit
         if limit is not None:
-            value = self.cleaned_data.get("limit")
-            made.limits = {} if value is None else dict.fromkeys(limit.names, value)
+            made.limits = rule_draft.limits(limit, self.cleaned_data.get("limit"))
         return made

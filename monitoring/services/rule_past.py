@@ -31,6 +31,7 @@ BUDGET_SECONDS = 4.0
 MOMENTS_MOST = 2_000  # for one sync; of more, every so-manieth
 MOMENTS_OF_BASELINES = 170  # these cost some milliseconds each
 _BASELINES = (Condition.VOLUME, Condition.DURATION, Condition.ANOMALY)
+NAMED_MOST = 100  # firings that an answer names
 NOISY = 20  # firings in a week of which nobody reads each
 ALWAYS = 0.9  # share of the week
 _TIMELY = (Condition.FRESHNESS, Condition.DLQ_AGE)  # begin by the clock
@@ -66,6 +67,10 @@ class Past:
     @property
     def count(self) -> int:
         return len(self.firings) + self.hidden_count
+
+    @property
+    def newest(self) -> list[Firing]:
+        return self.firings[:NAMED_MOST]
 
     @property
     def is_noisy(self) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 from monitoring.choices import PLATFORM, WINDOW_HOURS, Condition, Scope
 from monitoring.models import AlertRule
+from monitoring.services import policies
+from syncs.choices import labelled
 
 C = Condition
 
@@ -134,5 +136,44 @@ def about(rule: AlertRule) -> str:
     return SCOPES[Scope.ALL] if target is None else f"{rule.get_scope_display()} {target}"
 
 
+def limit(rule: AlertRule) -> float | None:
+    one = ABOUT[Condition(rule.condition)].limit
+    return None if one is None else one.of(rule.limits)
+
+
+def default(condition: Condition) -> str:
+    """What an empty limit means, in a sentence; "" where there is no limit."""
+    limit = ABOUT[condition].limit
+    if limit is None:
+        return ""
+    value = getattr(policies.defaults(), limit.field)
+    usual = "worked out from each sync's schedule or history" if value is None else f"{value:g}"
+    if condition == C.CREDENTIAL:
+        return f"Empty: {usual}, as the installation is set up."
+    return f"Empty: the threshold of each sync; where nobody has set one, that is {usual}."
+
+
 def hours() -> list[tuple[str, str]]:
     return [(window.value, "1 hour" if count == 1 else f"{count} hours") for window, count in WINDOW_HOURS.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Choosable:
+    """A condition that a rule may have, and what can be set for it."""
+
+    condition: Condition
+    name: str
+    text: str
+    limit: Limit | None
+    default_text: str
+    window_text: str
+    is_about_syncs: bool
+    has_past: bool
+
+
+def conditions() -> list[Choosable]:
+    names = dict(labelled(Condition))
+    return [
+        Choosable(one, names[one], about.text, about.limit, default(one), about.window, one not in PLATFORM, about.has_past)
+        for one, about in ABOUT.items()
+    ]
