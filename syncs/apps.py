@@ -7,6 +7,8 @@ class SyncsConfig(AppConfig):
 
     def ready(self) -> None:
         from syncs import checks  # noqa: F401 - registers itself
-        from syncs.services import markers
+        from syncs.services import chain_firings, markers
+        from syncs.signals import run_finished
 
         markers.attach()
+        run_finished.connect(chain_firings.on_run_finished)

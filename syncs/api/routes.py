@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from syncs.api.audit import Audit
 from syncs.api.calls import Calls
+from syncs.api.chains import Chains
 from syncs.api.connection_kinds import ConnectionKinds, ConnectionPresets
 from syncs.api.connections import Connections
 from syncs.api.keys import Keys
@@ -29,4 +30,5 @@ RESOURCES: list[tuple[str, type[Resource]]] = [
     (f"syncs/(?P<sync_id>{ID})/runs", SyncRuns),
     ("triggers/(?P<public_id>[A-Za-z0-9_]{1,32})", Calls),
     (f"syncs/(?P<sync_id>{ID})/triggers", Triggers),
+    (f"syncs/(?P<sync_id>{ID})/chains", Chains),
 ]

@@ -71,7 +71,10 @@ class SyncChain(models.Model):
 
 
 class ChainFiring(models.Model):
-    """A chain answered the end of one run: once for each, whichever process sees it. ``outcome``: why no run came of it."""
+    """A chain answers the end of one run: once for each, whichever process sees it.
+
+    ``outcome``: what came of it, or why no run did; empty: it is still to be answered. The run may go before this does.
+    """
 
     chain = models.ForeignKey(SyncChain, on_delete=models.CASCADE, related_name="firings")
     after_run = models.ForeignKey("syncs.Run", on_delete=models.CASCADE, related_name="chain_firings")
@@ -81,6 +84,10 @@ class ChainFiring(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["chain", "after_run"], name="chain_fires_once")]
+        indexes: ClassVar = [
+            # The tick: what is still to be answered.
+            models.Index(name="chain_firing_due", fields=["id"], condition=models.Q(outcome="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.chain_id} after run {self.after_run_id}"

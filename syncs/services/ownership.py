@@ -20,7 +20,7 @@ from syncs.errors import ConfigError, CredentialsError, ErrorType, RedriveError,
 from syncs.models import Run, Step
 from syncs.querysets import database_now
 from syncs.records import RowError
-from syncs.services import periods, sinks, touches
+from syncs.services import chain_firings, periods, sinks, touches
 from syncs.services.counting import count_columns
 from syncs.services.doorbell import ring, ring_next
 from syncs.services.leases import Claim, lease_seconds
@@ -155,9 +155,11 @@ def _failure_role(failure: RedriveError | RowError | None) -> str:
 
 
 def _announce(run_id: int) -> int:
-    """Count the run that has ended, have its sync judged, and say so after the commit. Returns the id of its sync."""
+    """Count the run that has ended, have its sync judged and note its chains, and say so after the commit. Returns the id of
+    its sync."""
     sync_id = periods.add(run_id)
     touches.touch(sync_id)
+    chain_firings.note(run_id, sync_id)
     transaction.on_commit(lambda: run_finished.send_robust(sender=Run, run_id=run_id) and None)
     return sync_id
 

@@ -9,11 +9,12 @@ import socket
 from dataclasses import dataclass
 
 from django.db import DatabaseError
+from django.utils import timezone
 
 from syncs import log_context
 from syncs.models import Run
 from syncs.secrets import SecretsError
-from syncs.services import heartbeats, markers, runs, schedules, schema_watch
+from syncs.services import chain_firings, heartbeats, markers, runs, schedules, schema_watch, triggering
 from syncs.services.leases import DRAIN, Claim, draining_on_signals
 from syncs.signals import idled, ticked
 
@@ -39,9 +40,11 @@ def tick() -> Tick:
     """Start what is due, rescue what lost its worker, ring again where a message was lost. Any number may run at once."""
     started = schedules.start_due()
     reaped = runs.reap()
+    chain_firings.answer_due()
     done = Tick(started=len(started), reaped=len(reaped), rung=runs.ring_lost())
     heartbeats.beat(heartbeats.TICK, note=worker_name())
     ticked.send_robust(sender=Tick)
+    triggering.forget(timezone.now())
     schema_watch.ring_due()  # last: nobody waits for it
     return done
 
@@ -88,6 +91,7 @@ def until_idle() -> int:
     done = 0
     with draining_on_signals(signal.SIGTERM, signal.SIGINT):
         schedules.start_due()
+        chain_firings.answer_due()
         heartbeats.beat(heartbeats.TICK, note=worker_name())
         while not DRAIN.is_set():
             runs.reap()

@@ -44,6 +44,7 @@ def _names(world: SimpleNamespace, maker: User | None) -> Names:
         "key": lambda: _key(maker or world.user).pk,
         "trigger": lambda: SyncTrigger.objects.create(sync=sync, public_id="t" * 32, name="nightly").pk,
         "chain": lambda: _chain(world).pk,
+        "sync_before": lambda: seeds.sync(world.source, world.connection, f"{world.mark} before", team=world.team).pk,
         "confirm_discard": lambda: confirm(world, maker, BulkKind.DISCARD),
         "confirm_assign": lambda: confirm(world, maker, BulkKind.ASSIGN),
         "confirm_reprocess": lambda: confirm(world, maker, BulkKind.REPROCESS),
