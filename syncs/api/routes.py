@@ -9,6 +9,7 @@ from syncs.api.connection_kinds import ConnectionKinds, ConnectionPresets
 from syncs.api.connections import Connections
 from syncs.api.keys import Keys
 from syncs.api.me import Me
+from syncs.api.run_steps import Log, Steps
 from syncs.api.runs import Runs, SyncRuns
 from syncs.api.service_accounts import ServiceAccounts
 from syncs.api.tags import Tags
@@ -27,6 +28,8 @@ RESOURCES: list[tuple[str, type[Resource]]] = [
     ("teams", Teams),
     ("audit", Audit),
     ("runs", Runs),
+    (f"runs/(?P<run_id>{ID})/steps", Steps),
+    (f"runs/(?P<run_id>{ID})/log", Log),
     (f"syncs/(?P<sync_id>{ID})/runs", SyncRuns),
     ("triggers/(?P<public_id>[A-Za-z0-9_]{1,32})", Calls),
     (f"syncs/(?P<sync_id>{ID})/triggers", Triggers),

@@ -153,9 +153,9 @@ class Resource(viewsets.ViewSet):
 
     # --- things
 
-    def find(self, rows: QuerySet[Any], pk: int | str, what: str = "Nothing of that number") -> Any:
-        """The row of this number among those that the caller sees. Raises ``NotFoundError``."""
-        found = rows.filter(pk=int(pk)).first()
+    def find(self, rows: QuerySet[Any], pk: int | str, what: str = "Nothing of that number", *, by: str = "pk") -> Any:
+        """The row of this number among those that the caller sees; ``by``: its column. Raises ``NotFoundError``."""
+        found = rows.filter(**{by: int(pk)}).first()
         if found is None:
             raise NotFoundError(what)
         return found

@@ -163,7 +163,7 @@ class ResourceSchema(AutoSchema):
     def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = super()._resolve_path_parameters(variables)  # type: ignore[no-untyped-call]
         for one in made:
-            if one["name"] == "id" or one["name"].endswith("_id"):
+            if one["name"] in ("id", "number") or one["name"].endswith("_id"):
                 one["schema"] = {"type": "integer", "format": "int64", "minimum": 1, "maximum": BIGGEST_ID}
         return made
 
