@@ -12,6 +12,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from retl_project import api_enums
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 if (BASE_DIR / ".env").is_file():
@@ -220,6 +222,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": api_enums.names(),
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "syncs.rest.schema.strict_requests",
@@ -291,6 +294,7 @@ RETL: dict[str, Any] = {
     # Words in names of fields whose values are masked: on pages, in exports and evidence bundles; docs/roles.md says how pages
     # show them. MASK_PAGES False: pages show all values to everybody who sees dead letters.
     "MASK_PAGES": env.bool("RETL_MASK_PAGES", default=True),
+    "REVEALS_PER_HOUR": env.int("RETL_REVEALS_PER_HOUR", default=50),  # dead letters whose true values one person may look at
     "MASKED_FIELDS": tuple(env.list("RETL_MASKED_FIELDS", default=_MASKED_FIELDS)),
 }
 
