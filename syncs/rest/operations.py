@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
 
-from rest_framework import serializers
+from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
 from syncs.choices import Scope
 from syncs.connectors import Issue
 from syncs.rest import repeats
 from syncs.rest.filters import PAGE_NAMES, StrictFilterSet, unknown_names
-from syncs.rest.parsing import check_address
+from syncs.rest.parsing import Upload, check_address
 from syncs.rest.problems import InvalidError
 
 H = TypeVar("H", bound=Callable[..., Any])
+FILE = "file"  # how an uploaded file is called where something is said about it
 ShapeType = type[serializers.Serializer[Any]]
 
 
@@ -27,7 +28,8 @@ class Operation:
     """``permission``: of Django, as ``app.codename``; several: any of them; empty: whoever is known. ``shape``: what is given
     back; ``is_page``: a list of them with a cursor, ``is_list``: all of them at once. ``file``: the media type of a download.
 
-    ``takes``: the shape of the body. ``query``: the shape of the address of what is no list; ``filters``: of what is one.
+    ``takes``: the shape of the body; ``upload``: or the media types of a file that is the body, given as ``file``. ``query``:
+    the shape of the address of what is no list; ``filters``: of what is one.
     ``orders``: what ``order`` may say, the first one if it says nothing; each maps to columns, the last one unique.
     ``needs_match``: an edit, which says in If-Match what it was written against. ``can_refuse``: 409 is possible.
     ``is_secret``: the answer is not kept for repeats, which are done again. ``example``, ``answer_example``: JSON, for the
@@ -43,6 +45,7 @@ class Operation:
     is_list: bool = False
     file: str | tuple[str, ...] = ()
     takes: ShapeType | None = None
+    upload: tuple[str, ...] = ()
     query: ShapeType | None = None
     filters: type[StrictFilterSet] | None = None
     orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -67,7 +70,8 @@ class Operation:
         name = place.split(".")[0].split("[")[0]
         shapes = [shape for shape in (self.takes, self.query) if shape is not None]
         is_filter = self.filters is not None and name in self.filters.base_filters
-        return is_filter or any(name in shape().fields for shape in shapes)
+        is_file = bool(self.upload) and name == FILE
+        return is_filter or is_file or any(name in shape().fields for shape in shapes)
 
 
 def operation(summary: str, *, scope: Scope, **about: Any) -> Callable[[H], H]:
@@ -96,6 +100,10 @@ def _given(made: Operation, request: Request) -> dict[str, Any]:
     if request.method in ("GET", "HEAD"):
         return {}
     data = request.data  # read in any case: a body that is not understood is never passed over
+    if isinstance(data, Upload) != bool(made.upload):
+        raise exceptions.UnsupportedMediaType(request.content_type or "none")
+    if isinstance(data, Upload):
+        return {FILE: data.raw}
     if made.takes is None:
         if data:
             raise InvalidError(list(unknown_names(data if isinstance(data, dict) else {"body": data}, ())))

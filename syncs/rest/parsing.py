@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import IO, Any
 
 from django.http import QueryDict
@@ -40,6 +41,26 @@ class StrictJSONParser(BaseParser):
         if issue:
             raise InvalidError([issue])
         return value
+
+
+class Upload(dict[str, Any]):
+    """A file that is the body of a request; as a mapping it is its digest, by which a repeat is known."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__(sha256=sha256(raw).hexdigest())
+        self.raw = raw
+
+
+class UploadParser(BaseParser):
+    """For each media type of an operation's ``upload`` a subclass, in ``parser_classes`` of its resource."""
+
+    most: int
+
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        data = stream.read(self.most + 1)
+        if len(data) > self.most:
+            raise Problem(413, "too_large", f"The file has more than {self.most:,} bytes. Split it.")
+        return Upload(data)
 
 
 class AnyNegotiation:
