@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dlq.api.exports import Exports
 from dlq.api.operations import Operations
 from dlq.api.entries import DeadLetters
+from dlq.api.grouping_rules import GroupingRules
+from dlq.api.groups import ErrorGroups
 from syncs.rest.resources import Resource
 
 RESOURCES: list[tuple[str, type[Resource]]] = [
     ("dead-letters", DeadLetters),
+    ("error-groups", ErrorGroups),
+    ("grouping-rules", GroupingRules),
     ("operations", Operations),
+    ("exports", Exports),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs
 
 from django.core.validators import RegexValidator
@@ -70,14 +70,16 @@ class EntryFilterShape(Shape):
 class ChosenShape(Shape):
     """Give one of the two."""
 
+    NAMES: ClassVar[tuple[str, ...]] = ("filter", "ids")
+
     filter = EntryFilterShape(required=False, help_text="All that match; `{}`: every open one.")
     ids = serializers.ListField(
         child=Id(), required=False, allow_empty=False, max_length=MAX_TICKED, help_text="These dead letters, by their ids."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("filter" in attrs) == ("ids" in attrs):
-            raise serializers.ValidationError({"filter": "Give either `filter` or `ids`."})
+        if sum(name in attrs for name in self.NAMES) != 1:
+            raise serializers.ValidationError({"filter": f"Give one of {', '.join(f'`{name}`' for name in self.NAMES)}."})
         return attrs
 
 
