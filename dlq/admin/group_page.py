@@ -16,9 +16,8 @@ from dlq.admin import group_charts
 from dlq.admin.base import may, permission_for, user_of
 from dlq.choices import Door, GroupState
 from dlq.models import ErrorGroup
-from dlq.services import field_stats, group_acts, group_chart, group_list, rules, sight
+from dlq.services import group_acts, group_chart, group_detail, rules
 from dlq.services.group_acts import GroupAct
-from dlq.services.group_sample import SHOWN, Sample
 from dlq.services.moves import ActRefusedError
 from dlq.services.snapshots import BulkKind
 from syncs.console import links
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 _EVENTS_SHOWN = 50
 _PEOPLE_MAX = 200
-_LOADED = (
-    "sync", "owner", "rule", "first_run__version", "last_run__version",
-)  # fmt: skip
 _BULK = (
     ("reprocess", "Reprocess", "rd-button-primary"),
     ("discard", "Discard", "rd-button-danger"),
@@ -79,28 +75,21 @@ def show(page: ReadOnlyAdmin, request: HttpRequest, pk: int) -> HttpResponse:
         "may_rule": may_rule,
         "may_view_entries": may(request, "view"),
         "came_back": next((event for event in events if event.kind == "regressed"), None),
-        **(_of_entries(request, group) if may(request, "view") else {}),
+        **(_of_entries(group) if may(request, "view") else {}),
     }
     return page.show(request, "admin/dlq/errorgroup/page.html", context, title=f"Error group {group.pk}")
 
 
 def group_of(request: HttpRequest, pk: int) -> ErrorGroup:
-    group = group_list.visible(user_of(request)).select_related(*_LOADED).filter(pk=pk).first()
+    group = group_detail.find(pk, user_of(request))
     if group is None:
         raise Http404(f"There is no error group {pk}.")
     return group
 
 
-def _of_entries(request: HttpRequest, group: ErrorGroup) -> dict[str, Any]:
-    masker = sight.masker()
-    sample = Sample(group, masker=masker) if group.field.strip() else Sample(group, size=SHOWN, masker=masker)
-    snapshot = group.last_run.version.snapshot if group.last_run and group.last_run.version else {}
-    column = field_stats.column_of(snapshot.get("mappings", ()), group.field)
-    stats = field_stats.field_stats(group, sample, column=column, masker=masker)
-    if stats is None:
-        for _entry in sample:  # only to be shown
-            pass
-    return {"stats": stats, "newest": sample.newest}
+def _of_entries(group: ErrorGroup) -> dict[str, Any]:
+    found = group_detail.of_entries(group)
+    return {"stats": found.stats, "newest": found.newest}
 
 
 def _seen_in(run: Run | None) -> SeenIn | None:

@@ -152,6 +152,7 @@ class DeadLetterShape(DeadLetterLineShape):
     response_excerpt = serializers.CharField(read_only=True, help_text="How the destination answered.")
     request_id = serializers.CharField(read_only=True)
     error_rule_id = serializers.IntegerField(read_only=True, allow_null=True, help_text="The error rule that decided the type.")
+    error_rule_advice = serializers.CharField(read_only=True, help_text="The words of that rule; empty: it has none.")
     first_run_id = serializers.IntegerField(read_only=True)
     step_number = serializers.IntegerField(read_only=True, allow_null=True)
     version = serializers.IntegerField(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlq.models import DLQEntry
+from dlq.services import rule_advice
 from dlq.services.attempts import Carried
 from dlq.services.entry_detail import Detail
 
@@ -22,7 +23,9 @@ def shown(found: Detail) -> DLQEntry:
     if edit is not None:
         about = {name: getattr(edit, name) for name in ("id", "created_at", "created_by", "reason")}
         correction = {**about, "is_current": found.is_edit_current, "changes": found.edit_diff}
+    rule = rule_advice.of_entry(found.entry)
     vars(found.entry).update(
+        error_rule_advice=rule.advice if rule else "",
         verdict=found.verdict,
         comparison=found.comparison,
         row_now=found.live,

@@ -195,9 +195,14 @@ def page(asked: Asked, *, user: User) -> GroupPage:
     """One page in the order asked for, or the one below ``asked.after``."""
     if asked.problems:
         return GroupPage([])
+    column = "open_count" if asked.sort == MOST else "last_seen_at"
+    found = chosen(asked, user)
+    if asked.after:
+        below = Q(**{f"{column}__lt": asked.after.value}) | Q(id__lt=asked.after.id)
+        found = found.filter(below, **{f"{column}__lte": asked.after.value})
     try:
         with budget(BUDGET_SECONDS):
-            rows = list(_chosen(asked, user)[: PAGE_SIZE + 1])
+            rows = list(found.order_by(f"-{column}", "-id")[: PAGE_SIZE + 1])
     except TooSlowError:
         return GroupPage([], problem=TOO_SLOW)
     shown = rows[:PAGE_SIZE]
@@ -205,26 +210,25 @@ def page(asked: Asked, *, user: User) -> GroupPage:
     return GroupPage(shown, asked.query(after=Position.of(shown[-1], asked.sort)) if has_more else "")
 
 
-def _chosen(asked: Asked, user: User) -> QuerySet[ErrorGroup]:
-    chosen = visible(user).select_related("sync", "owner")
+def chosen(asked: Asked, user: User) -> QuerySet[ErrorGroup]:
+    """Those that the filter is for, with sync and owner, in no order."""
+    if asked.problems:
+        return ErrorGroup.objects.none()
+    found = visible(user).select_related("sync", "owner")
     if asked.has_open:
-        chosen = chosen.filter(open_count__gt=0)
+        found = found.filter(open_count__gt=0)
     if asked.states:
-        chosen = chosen.filter(state__in=asked.states)
+        found = found.filter(state__in=asked.states)
     if asked.sync_ids:
-        chosen = chosen.filter(sync_id__in=asked.sync_ids)
+        found = found.filter(sync_id__in=asked.sync_ids)
     if asked.error_types:
-        chosen = chosen.filter(error_type__in=asked.error_types)
+        found = found.filter(error_type__in=asked.error_types)
     if asked.owner:
-        chosen = chosen.filter(_owned(asked.owner, user))
+        found = found.filter(_owned(asked.owner, user))
     if asked.text:
-        found = Q(title__icontains=asked.text) | Q(error_code__icontains=asked.text) | Q(field__icontains=asked.text)
-        chosen = chosen.filter(found | Q(note__icontains=asked.text))
-    column = "open_count" if asked.sort == MOST else "last_seen_at"
-    if asked.after:
-        below = Q(**{f"{column}__lt": asked.after.value}) | Q(id__lt=asked.after.id)
-        chosen = chosen.filter(below, **{f"{column}__lte": asked.after.value})
-    return chosen.order_by(f"-{column}", "-id")
+        of_text = Q(title__icontains=asked.text) | Q(error_code__icontains=asked.text) | Q(field__icontains=asked.text)
+        found = found.filter(of_text | Q(note__icontains=asked.text))
+    return found
 
 
 def _owned(owner: str, user: User) -> Q:

@@ -11,13 +11,14 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from dlq import rulematch
-from dlq.choices import EntryStatus, RuleKind
+from dlq.choices import Door, EntryStatus, RuleKind
 from dlq.models import DLQEntry, ErrorGroup, FingerprintRule
 from dlq.rulematch import PatternError
 from dlq.services import regrouping
 from dlq.services.grouping import CompiledRule, Failure
 from dlq.services.moves import ActRefusedError
 from syncs.errors import ErrorType
+from syncs.services import audit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -215,7 +216,7 @@ def _objection(draft: Draft, looked: int, matched: int, moved: int, groups: int)
     return ""
 
 
-def create(draft: Draft, *, by: User | None) -> tuple[FingerprintRule, bool]:
+def create(draft: Draft, *, by: User | None, door: Door = Door.ADMIN) -> tuple[FingerprintRule, bool]:
     """Save the rule and regroup what is there. Returns it, and whether that is done; else a worker goes on with it.
 
     Raises ``ActRefusedError`` with the sentence of ``preview``.
@@ -231,13 +232,15 @@ def create(draft: Draft, *, by: User | None) -> tuple[FingerprintRule, bool]:
         rule.pattern = rulematch.compile_pattern(draft.pattern, is_split=draft.kind == RuleKind.SPLIT).text
         rule.created_by = by
         rule.save(force_insert=True)
+        about = {name: getattr(rule, name) for name in ("kind", "pattern", "error_type", "error_code", "field")}
+        audit.record("created", rule, by=by, door=door, detail={"sync": rule.sync_id, "target": rule.target_id, **about})
         if FingerprintRule.objects.filter(sync_id=draft.sync_id, is_active=True).count() > MAX_RULES:
             raise ActRefusedError(f"The sync has {MAX_RULES} rules. Switch one off first.")
         regrouping.request(draft.sync_id, by=by, reason=f"Rule “{title}”")
     return rule, regrouping.start(draft.sync_id)
 
 
-def switch(rule: FingerprintRule, *, is_active: bool, by: User | None) -> bool:
+def switch(rule: FingerprintRule, *, is_active: bool, by: User | None, door: Door = Door.ADMIN) -> bool:
     """Switch a rule off, or on again, and regroup. Returns whether that is done. Raises ``ActRefusedError`` when nothing would
     change."""
     with transaction.atomic():
@@ -246,6 +249,7 @@ def switch(rule: FingerprintRule, *, is_active: bool, by: User | None) -> bool:
             raise ActRefusedError(f"The sync has {MAX_RULES} rules. Switch one off first.")
         if not FingerprintRule.objects.filter(pk=rule.pk, is_active=not is_active).update(is_active=is_active):
             raise ActRefusedError(f"Nothing was changed: the rule is {'on' if is_active else 'off'} already.")
+        audit.record("switched_on" if is_active else "switched_off", rule, by=by, door=door, detail={"sync": rule.sync_id})
         regrouping.request(rule.sync_id, by=by, reason=f"Rule “{rule.title}” switched {'on' if is_active else 'off'}"[:255])
     return regrouping.start(rule.sync_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from dlq.services.snapshots import BulkKind
 from syncs.models import ApiKey, Step, SyncChain, SyncTrigger, SyncVersion
 from syncs.services import api_keys
 from tests import seeds
+from tests.api.kit import person
 from tests.security import role_world
 
 Names = dict[str, Callable[[], Any]]  # name -> its value, made when the matrix asks for it
@@ -44,6 +46,9 @@ def _names(world: SimpleNamespace, maker: User | None) -> Names:
         "key": lambda: _key(maker or world.user).pk,
         "trigger": lambda: SyncTrigger.objects.create(sync=sync, public_id="t" * 32, name="nightly").pk,
         "chain": lambda: _chain(world).pk,
+        "assignee": lambda: person("viewer", team=world.team).pk,
+        "payload": lambda: json.dumps({"external_id": world.mark, "city": "corrected"}),
+        "mark": lambda: world.mark,
         "sync_before": lambda: seeds.sync(world.source, world.connection, f"{world.mark} before", team=world.team).pk,
         "confirm_discard": lambda: confirm(world, maker, BulkKind.DISCARD),
         "confirm_assign": lambda: confirm(world, maker, BulkKind.ASSIGN),
