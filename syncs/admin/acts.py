@@ -49,17 +49,17 @@ def run_now(request: HttpRequest, sync: Sync) -> Said:
 
 
 def pause(request: HttpRequest, sync: Sync) -> Said:
-    sync_service.pause(sync, by=user_of(request), reason=request.POST.get("reason", "").strip()[:255])
+    sync_service.pause(sync, by=user_of(request), reason=request.POST.get("reason", "").strip()[:255], door="admin")
     return f"“{sync}” is paused: no run starts until someone resumes it."
 
 
 def resume(request: HttpRequest, sync: Sync) -> Said:
-    sync_service.resume(sync, by=user_of(request))
+    sync_service.resume(sync, by=user_of(request), door="admin")
     return f"“{sync}” is resumed."
 
 
 def approve(request: HttpRequest, sync: Sync) -> Said:
-    count = sync_service.approve_deletes(sync, by=user_of(request))
+    count = sync_service.approve_deletes(sync, by=user_of(request), door="admin")
     return f"“{sync}”: the next run may delete up to {count:,} rows. Run it now, or leave it to the schedule."
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from syncs.choices import ConnectionRole, RunStatus, SyncStatus, Trigger, labelled
 from syncs.console.filters import Options, OptionsFilter, TimeFilter
 from syncs.models import Connection, Sync, Tag
-from syncs.services import access
+from syncs.services import access, sync_lists
 
 
 class SyncStatusFilter(OptionsFilter):
@@ -38,8 +38,8 @@ class OwnerFilter(OptionsFilter):
         return [("none", "Nobody"), *((str(pk), name) for pk, name in owners.values_list("pk", "username"))]
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        owners = Q(owner__in=[value for value in self.selected if value != "none"])
-        return queryset.filter(owners | Q(owner__isnull=True) if "none" in self.selected else owners)
+        ids = [value for value in self.selected if value != "none"]
+        return sync_lists.owned(queryset, ids, or_nobody="none" in self.selected)
 
 
 class TagFilter(OptionsFilter):
@@ -51,8 +51,7 @@ class TagFilter(OptionsFilter):
         return [(name, name) for name in Tag.objects.filter(syncs__in=seen).distinct().values_list("name", flat=True)]
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        tagged: Any = Sync.tags.through._default_manager.filter(tag__name__in=self.selected)
-        return queryset.filter(pk__in=tagged.values("sync_id"))
+        return sync_lists.tagged(queryset, self.selected)
 
 
 class ArchiveFilter(OptionsFilter):

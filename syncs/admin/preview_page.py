@@ -16,8 +16,8 @@ from syncs.admin import acts, sync_pages
 from syncs.admin.address import run_url
 from syncs.errors import RedriveError
 from syncs.models import Sync
-from syncs.services import masks, previews, sends
-from syncs.services.previews import LIMITS, MOST_KEYS, Preview, PreviewRow
+from syncs.services import preview_words, previews, sends
+from syncs.services.previews import LIMITS, MOST_KEYS, Preview
 
 if TYPE_CHECKING:
     from syncs.admin.syncs import SyncAdmin
@@ -114,26 +114,15 @@ def _shown(found: Preview) -> dict[str, Any]:
 
 def _rows(found: Preview) -> list[dict[str, Any]]:
     """Values masked as on other pages. The first rows that a run would send are ticked."""
-    mask = masks.build()
     ticked = 0
     shown = []
-    for row in found.rows:
+    for one in preview_words.masked(found):
+        row = one.row
         is_ticked = row.is_sendable and row.act in ("create", "update", "delete") and ticked < sends.MOST_ROWS
         ticked += is_ticked
-        shown.append({"row": row, "is_ticked": is_ticked, **_masked(mask, found.columns, row)})
+        words = {"values": one.values, "payload": one.payload, "error": one.error, "violations": one.violations}
+        shown.append({"row": row, "is_ticked": is_ticked, **words})
     return shown
-
-
-def _masked(mask: masks.PageMask, columns: tuple[str, ...], row: PreviewRow) -> dict[str, Any]:
-    texts = [issue.message for issue in row.violations] + ([row.error.message] if row.error else [])
-    values, payload, said = masks.shown(mask, columns, row.values, row.payload, texts)
-    fields = [issue.field for issue in row.violations]
-    return {
-        "values": values,
-        "payload": payload,
-        "error": said[-1] if row.error else "",
-        "violations": list(zip(fields, said, strict=False)),
-    }
 
 
 def _user(request: HttpRequest) -> User:

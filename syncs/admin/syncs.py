@@ -12,7 +12,17 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from syncs.admin import acts, drift_page, mapper_page, preview_page, sync_edit, sync_files, sync_keeping, sync_pages
+from syncs.admin import (
+    acts,
+    drift_page,
+    mapper_page,
+    preview_page,
+    starts_page,
+    sync_edit,
+    sync_files,
+    sync_keeping,
+    sync_pages,
+)
 from syncs.admin.address import run_url, sync_url
 from syncs.admin.filters import ArchiveFilter, DestinationFilter, OwnerFilter, SyncStatusFilter, TagFilter
 from syncs.admin.sync_form import FieldMappingInline, SyncForm
@@ -20,7 +30,7 @@ from syncs.choices import RunStatus, SyncStatus, labelled
 from syncs.console import formats, links, words
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import Sync
-from syncs.services import access, overview
+from syncs.services import access, overview, sync_lists
 
 
 @admin.register(Sync)
@@ -30,7 +40,7 @@ class SyncAdmin(ConsoleAdmin):
     list_filter = (SyncStatusFilter, DestinationFilter, OwnerFilter, TagFilter, ArchiveFilter)
     list_select_related = ("source", "destination", "owner")
     list_per_page = 50
-    search_fields = ("name", "description", "destination_object", "destination__name")
+    search_fields = sync_lists.SEARCHED
     search_help_text = "Name, destination or object"
     actions = ("run_selected", "pause_selected", "resume_selected")
     empty_list = "No syncs yet"
@@ -47,6 +57,11 @@ class SyncAdmin(ConsoleAdmin):
         kept = Sync.objects.filter(is_archived=is_list and ArchiveFilter.is_on(request))
         syncs = access.scoped(kept, request.user, by="pk")
         return overview.with_list_figures(syncs) if is_list else syncs
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Sync], search_term: str
+    ) -> tuple[QuerySet[Sync], bool]:
+        return sync_lists.searched(queryset, search_term), False
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
         return ("urgency", "name") if _is_list(request) else ("name",)
@@ -131,6 +146,8 @@ class SyncAdmin(ConsoleAdmin):
             view(preview_page.send, "<int:pk>/send/", "send"),
             view(mapper_page.page, "<int:pk>/mapping/", "mapping"),
             view(drift_page.page, "<int:pk>/drift/", "drift"),
+            view(starts_page.page, "<int:pk>/starts/", "starts"),
+            view(starts_page.act, "<int:pk>/starts/act/", "starts_act"),
             view(sync_pages.version, "<int:pk>/versions/<int:number>/", "version"),
             view(sync_pages.act, "<int:pk>/do/<str:name>/", "act"),
             view(sync_files.apply, "apply/", "apply"),

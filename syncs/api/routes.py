@@ -5,23 +5,35 @@ from __future__ import annotations
 from syncs.api.audit import Audit
 from syncs.api.calls import Calls
 from syncs.api.chains import Chains
+from syncs.api.configuration import Configuration
 from syncs.api.connection_kinds import ConnectionKinds, ConnectionPresets
 from syncs.api.connections import Connections
+from syncs.api.drift import Drift
 from syncs.api.keys import Keys
 from syncs.api.me import Me
 from syncs.api.run_steps import Log, Steps
 from syncs.api.runs import Runs, SyncRuns
+from syncs.api.schemas import Schemas
 from syncs.api.service_accounts import ServiceAccounts
+from syncs.api.sync_versions import SyncVersions
+from syncs.api.syncs import Syncs
 from syncs.api.tags import Tags
 from syncs.api.teams import Teams
+from syncs.api.trials import Trials
 from syncs.api.triggers import Triggers
 from syncs.rest.resources import ID, Resource
 
 RESOURCES: list[tuple[str, type[Resource]]] = [
     ("tags", Tags),
+    ("syncs", Syncs),
+    (f"syncs/(?P<sync_id>{ID})/versions", SyncVersions),
+    ("configuration", Configuration),
     ("connections", Connections),
     ("connection-kinds", ConnectionKinds),
     ("connection-presets", ConnectionPresets),
+    (f"connections/(?P<connection_id>{ID})/try", Trials),
+    (f"connections/(?P<connection_id>{ID})", Schemas),
+    (f"syncs/(?P<sync_id>{ID})/drift", Drift),
     ("me", Me),
     ("keys", Keys),
     ("service-accounts", ServiceAccounts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -77,10 +77,10 @@ def save(
         if locked.is_archived:
             raise ConfigError(f"“{sync.name}” is archived: its mapping cannot be changed.", field="is_archived")
         before = _refuse_stale(locked, opened)
-        _write(locked, mapping)
+        write(locked, mapping)
         Sync.objects.filter(pk=sync.pk).update(updated_at=timezone.now())
         version = versions.pin(locked, author=by, note=note[:255])
-        changed = audit.differences(_by_field(before["mappings"]), _by_field(version.snapshot["mappings"]))
+        changed = audit.differences(versions.by_field(before["mappings"]), versions.by_field(version.snapshot["mappings"]))
         if changed or versions.digest_of(before) != version.digest:
             audit.record("mapping_changed", locked, by=by, door=door, detail={"version": version.number, "fields": changed})
     return version
@@ -93,7 +93,7 @@ def _refuse_stale(sync: Sync, opened: str) -> dict[str, Any]:
     return found
 
 
-def _write(sync: Sync, mapping: Sequence[MappingField]) -> None:
+def write(sync: Sync, mapping: Sequence[MappingField]) -> None:
     """Lines keep their row where their field stays, so that a form that somebody has open still finds it."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in FieldMapping.objects.filter(sync=sync).order_by("position", "id").values("pk", "position", *MAPPING_FIELDS):
@@ -115,16 +115,3 @@ def _write(sync: Sync, mapping: Sequence[MappingField]) -> None:
 def _values(line: MappingField) -> dict[str, Any]:
     values = {name: getattr(line, name) for name in MAPPING_FIELDS}
     return {**values, "options": dict(line.options)}
-
-
-def _by_field(snapshot: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A list collects several lines, so each is named by its place among those of its field."""
-    found: dict[str, Any] = {}
-    for line in snapshot:
-        name = number = line["destination_field"]
-        count = 1
-        while number in found:
-            count += 1
-            number = f"{name} ({count})"
-        found[number] = {key: value for key, value in line.items() if key != "destination_field"}
-    return found

@@ -12,7 +12,7 @@ from django.db import transaction
 from syncs.choices import Trigger
 from syncs.errors import ConfigError
 from syncs.models import Run, Sync
-from syncs.services import runs
+from syncs.services import audit, runs
 from syncs.services.previews import Preview, preview
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def offer(sync: Sync, keys: Sequence[str], *, by: User) -> Offer:
     return Offer(found, wanted, signing.dumps(told, salt=_SALT, compress=True))
 
 
-def send(sync: Sync, token: str, *, by: User, is_full: bool = False) -> Run:
+def send(sync: Sync, token: str, *, by: User, is_full: bool = False, door: str = "admin") -> Run:
     """Queue the run that sends what was shown, and no other row. ``is_full``: rows that the ledger knows as unchanged too.
 
     Raises ``ConfigError`` when the offer is somebody else's, older than 15 minutes, or the sync was changed since.
@@ -70,9 +70,11 @@ def send(sync: Sync, token: str, *, by: User, is_full: bool = False) -> Run:
     if problem := refusal(Sync.objects.get(pk=sync.pk)):
         raise ConfigError(problem)
     with transaction.atomic():
-        run = runs.request(sync=sync, trigger=Trigger.MANUAL, by=by, options=options, detail=DETAIL, is_short=True)
+        trigger = Trigger.API if door == "api" else Trigger.MANUAL
+        run = runs.request(sync=sync, trigger=trigger, by=by, options=options, detail=DETAIL, is_short=True)
         if run.version is None or run.version.digest != told["digest"]:
             raise ConfigError("The sync was changed since these rows were shown. Preview them again.", field="digest")
+        audit.record("asked", run, by=by, door=door, detail={"sync": sync.pk, "keys": len(options["keys"])})
     return run
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -99,3 +99,29 @@ def pin(sync: Sync, *, author: AbstractBaseUser | None = None, note: str = "") -
         )
         Sync.objects.filter(pk=fresh.pk).update(current_version=version)
         return version
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """{path: (before, after)} of what differs between two snapshots, a mapping line by line; None: it is not there."""
+    one, other = _flat(before), _flat(after)
+    names = [*one, *(name for name in other if name not in one)]
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in values.items() if name != "mappings"}
+    found |= {f"mappings.{name}": line for name, line in by_field(values.get("mappings", [])).items()}
+    return found
+
+
+def by_field(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A list collects several lines, so each is named by its place among those of its field."""
+    found: dict[str, Any] = {}
+    for line in lines:
+        name = number = line["destination_field"]
+        count = 1
+        while number in found:
+            count += 1
+            number = f"{name} ({count})"
+        found[number] = {key: value for key, value in line.items() if key != "destination_field"}
+    return found

@@ -171,7 +171,7 @@ def test_unarchived_sync_comes_back_paused_and_runs_once_it_is_resumed():
     assert sync_service.resume(sync, by=None)
     assert sync.next_run_at is not None
     assert not archives.unarchive(sync, by=None, door="cli")
-    assert list(AuditEvent.objects.order_by("id").values_list("act", flat=True)) == ["archived", "unarchived"]
+    assert list(AuditEvent.objects.order_by("id").values_list("act", flat=True)) == ["archived", "unarchived", "resumed"]
 
 
 # -- what the console says
