@@ -78,28 +78,24 @@ class ChannelForm(_ModelForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        config = dict(self.instance.config or {})
-        for setting in self.settings:
-            value = values.get(setting.name) or ""
-            if setting.is_secret:
-                self._take_secret(setting.name, value, values)
-            elif value:
-                config[setting.name] = value
-            else:
-                config.pop(setting.name, None)
-        self.instance.config = config
         self.instance.events = values.get("events") or []
         if not self.errors:
-            secrets = {name: value for name, value in {**self.stored, **self.given}.items() if name not in self.cleared}
-            for issue in channel_edit.issues(self.kind, config, secrets):
+            taken = channel_edit.take(self.instance, *self._written(values))
+            self.instance.config, self.given, self.cleared = taken.config, taken.given, taken.cleared
+            for issue in taken.issues:
                 self.add_error(issue.field if issue.field in self.fields else None, issue.message)
         return values
 
-    def _take_secret(self, name: str, value: str, values: dict[str, Any]) -> None:
-        if value:
-            self.given[name] = value
-        elif values.get(CLEAR + name):
-            self.cleared.add(name)
+    def _written(self, values: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        """(config, secrets); a secret that is left empty stays unless its box is ticked."""
+        typed = {setting: values.get(setting.name) or "" for setting in self.settings}
+        config = {setting.name: value for setting, value in typed.items() if not setting.is_secret}
+        secrets = {
+            setting.name: value
+            for setting, value in typed.items()
+            if setting.is_secret and (value or values.get(CLEAR + setting.name))
+        }
+        return config, secrets
 
 
 EVENT_WORDS = {

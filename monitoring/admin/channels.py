@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -18,7 +17,7 @@ from monitoring.admin.base import ReadOnlyAdmin, demand, may, user_of
 from monitoring.admin.channel_form import EVENT_WORDS, ChannelForm
 from monitoring.channels import email, registry
 from monitoring.models import Channel
-from monitoring.services import channel_edit, delivery_list
+from monitoring.services import channel_edit, channel_list, delivery_list
 from syncs.console import audit_words
 from syncs.services import audit
 
@@ -38,10 +37,8 @@ class ChannelAdmin(ReadOnlyAdmin):
         ]
 
     def list_view(self, request: HttpRequest) -> HttpResponse:
-        found = Channel.objects.select_related("owner").defer("secrets", "config").order_by("name")
-        counted = found.annotate(rule_count=Count("rules", distinct=True), people_count=Count("subscriptions", distinct=True))
         context = {
-            "lines": [(one, registry.label(one.kind)) for one in counted],
+            "lines": [(one, registry.label(one.kind)) for one in channel_list.counted().order_by("name")],
             "may_add": may(request, "add_channel"),
             "may_see_log": may(request, "view_delivery"),
         }

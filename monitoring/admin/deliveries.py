@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from dlq.services.moves import ActRefusedError
 from monitoring.admin.base import ReadOnlyAdmin, demand, may, user_of
-from monitoring.channels import registry, webhook
+from monitoring.channels import registry
 from monitoring.channels.base import Message
 from monitoring.choices import DeliveryState, Event
 from monitoring.models import Channel, Delivery
@@ -58,7 +58,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
             "links": [(label, notices.inner(url) or url) for label, url in message.links],
             "kind": registry.label(delivery.channel.kind) if delivery.channel else "Email",
             "attempts": [_attempt(one) for one in reversed(delivery.attempts)],
-            "body": _body(delivery, message),
+            "body": _body(delivery),
             "is_waiting": delivery.state in WAITING,
             "may_send": may(request, "change_delivery") and delivery.state not in WAITING,
         }
@@ -93,8 +93,6 @@ def _attempt(one: dict[str, Any]) -> dict[str, Any]:
     return {**one, "at": parse_datetime(str(one.get("at", "")))}
 
 
-def _body(delivery: Delivery, message: Message) -> str:
-    """What a webhook's receiver gets, but for the signature."""
-    if delivery.channel is None or delivery.channel.kind != "webhook":
-        return ""
-    return json.dumps(webhook.body_of(message), indent=2, ensure_ascii=False)
+def _body(delivery: Delivery) -> str:
+    body = delivery_list.body_of(delivery)
+    return "" if body is None else json.dumps(body, indent=2, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,42 @@ def issues(kind: str, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> 
             Issue("users", f"“{name[:60]}” is nobody who can be told of alerts. Check the user name.") for name in unknown
         ]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """``config``: as a whole. ``given``, ``cleared``: secrets, as ``save`` takes them."""
+
+    config: dict[str, Any]
+    given: dict[str, Any]
+    cleared: set[str]
+    issues: list[Issue]
+
+
+def take(channel: Channel, config: Mapping[str, Any], secrets: Mapping[str, Any]) -> Taken:
+    """Settings written over those that the channel has: a value replaces, an empty one takes away, what is not named stays.
+    Nothing is saved."""
+    fields = {field.name: field for field in registry.module(channel.kind).FIELDS}
+    label = registry.label(channel.kind)
+    found = [
+        Issue(name, f"{label} has no such setting.")
+        for names, is_secret in ((config, False), (secrets, True))
+        for name in names
+        if name not in fields or fields[name].is_secret != is_secret
+    ]
+    after = {name: value for name, value in {**(channel.config or {}), **config}.items() if value}
+    given = {name: value for name, value in secrets.items() if value}
+    cleared = {name for name, value in secrets.items() if not value}
+    stored = stored_secrets(channel) if channel.pk else {}
+    kept = {name: value for name, value in {**stored, **given}.items() if name not in cleared}
+    found += [
+        Issue(name, "This setting is required.")
+        for name, field in fields.items()
+        if field.is_required and not (kept if field.is_secret else after).get(name)
+    ]
+    if channel.pk and "secret" in cleared:
+        found.append(Issue("secret", "Nothing is sent unsigned. Rotate the secret instead."))
+    return Taken(after, given, cleared, found or issues(channel.kind, after, kept))
 
 
 def save(

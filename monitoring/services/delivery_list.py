@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from dlq.services.moves import ActRefusedError
+from monitoring.channels import webhook
 from monitoring.channels.base import Message
 from monitoring.choices import PLATFORM, DeliveryState, Event
 from monitoring.models import Channel, Delivery
@@ -76,6 +77,13 @@ def _read(query: Mapping[str, str]) -> tuple[dict[str, object], str]:
                 return {}, f"There is no {name} “{text[:40]}”."
             values[name] = text
     return values, ""
+
+
+def body_of(delivery: Delivery) -> dict[str, Any] | None:
+    """What a webhook's receiver gets, but for the signature; None: it goes elsewhere."""
+    if delivery.channel is None or delivery.channel.kind != "webhook":
+        return None
+    return webhook.body_of(Message.from_json(delivery.message))
 
 
 # --- again
