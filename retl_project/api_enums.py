@@ -27,4 +27,5 @@ def names() -> dict[str, list[str]]:
                     known.add(frozenset(values))
                     app = module.__name__.partition(".")[0].capitalize()
                     found[OTHERWISE.get(name, name if name not in found else f"{app}{name}")] = values
-    return found
+    unsaid = {"RowStateOrUnknown": ["unknown", *(state.value for state in dlq.choices.RowState if state.value)]}
+    return found | unsaid  # an enum with an empty member, which has a word in the API

@@ -7,7 +7,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dlq.api.entry_acting import EntryActing, MaybeReasonShape
+from dlq.api.entry_acting import EntryActing, MaybeWhyShape
 from dlq.api.entry_shapes import CorrectionShape, EntryActedShape, FieldChangeShape
 from dlq.choices import Door, ReprocessMode
 from dlq.models import DLQEntry
@@ -134,7 +134,7 @@ class Correcting(EntryActing):
         "Send the correction",
         scope=Scope.DLQ_RAW,
         permission=EDIT,
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         shape=EntryActedShape,
         status=202,
         has_etag=True,

@@ -30,15 +30,15 @@ from syncs.services import versions
 NOTE_MAX = 10_000
 
 
-class ReasonShape(Shape):
+class WhyShape(Shape):
     reason = StrictText(max_length=REASON_MAX, help_text="Kept in the history, for whoever asks later.")
 
 
-class MaybeReasonShape(Shape):
+class MaybeWhyShape(Shape):
     reason = StrictText(max_length=REASON_MAX, required=False, default="", allow_blank=True, help_text="Kept in the history.")
 
 
-class ResendShape(MaybeReasonShape):
+class ResendShape(MaybeWhyShape):
     mode = serializers.ChoiceField(
         RESEND_MODES,
         help_text="`stored`: the row as it was stored, mapped by today's mapping; `payload`: exactly what was sent.",
@@ -75,7 +75,7 @@ class EntryActing(EntryResource):
         "Reprocess with today's warehouse row",
         scope=Scope.DLQ_ACT,
         permission="dlq.reprocess_dlqentry",
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         shape=EntryActedShape,
         status=202,
         has_etag=True,
@@ -106,7 +106,7 @@ class EntryActing(EntryResource):
         "Delete the record of a row that has left the warehouse",
         scope=Scope.DLQ_ACT,
         permission="dlq.resend_dlqentry",
-        takes=ReasonShape,
+        takes=WhyShape,
         shape=EntryActedShape,
         status=202,
         has_etag=True,
@@ -121,7 +121,7 @@ class EntryActing(EntryResource):
         "Discard a dead letter",
         scope=Scope.DLQ_ACT,
         permission="dlq.discard_dlqentry",
-        takes=ReasonShape,
+        takes=WhyShape,
         shape=EntryActedShape,
         has_etag=True,
         example={"reason": "A test record."},
@@ -136,7 +136,7 @@ class EntryActing(EntryResource):
         "Reopen a discarded dead letter",
         scope=Scope.DLQ_ACT,
         permission="dlq.discard_dlqentry",
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         shape=EntryActedShape,
         has_etag=True,
     )
@@ -195,7 +195,7 @@ class EntryActing(EntryResource):
         "See the true values of a dead letter",
         scope=Scope.DLQ_RAW,
         permission="dlq.reveal_dlqentry",
-        takes=ReasonShape,
+        takes=WhyShape,
         shape=RevealedShape,
         is_secret=True,
         example={"reason": "VEND-17: the vendor asks for the exact value."},
@@ -213,7 +213,7 @@ class EntryActing(EntryResource):
         "Evidence of a dead letter, for the vendor",
         scope=Scope.DLQ_ACT,
         permission="dlq.export_dlqentry",
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         file="application/zip",
         description="A ZIP with a summary to read, and JSON Lines of the dead letter, its steps and calls; masked, always.",
     )

@@ -13,7 +13,7 @@ from dlq.services.passport import DELIVERED
 from syncs.errors import ErrorType
 from syncs.rest.shapes import Shape
 
-ROW_STATES = [(state.value or "unknown", state.value or "unknown") for state in RowState]
+ROW_STATES = ["unknown", *(state.value for state in RowState if state.value)]
 
 
 class SyncNameShape(Shape):

@@ -38,7 +38,7 @@ class ErrorGroupLineShape(Shape):
     )
 
 
-class GroupShareShape(Shape):
+class ValueShareShape(Shape):
     label = serializers.CharField(read_only=True)  # type: ignore[assignment]
     count = serializers.IntegerField(read_only=True)
     percent = serializers.IntegerField(read_only=True)
@@ -55,8 +55,8 @@ class RefusedValuesShape(Shape):
     empty_count = serializers.IntegerField(read_only=True)
     unreadable_count = serializers.IntegerField(read_only=True)
     distinct_count = serializers.IntegerField(read_only=True)
-    values = GroupShareShape(many=True, read_only=True, help_text="Most frequent first.")
-    kinds = GroupShareShape(many=True, read_only=True)
+    values = ValueShareShape(many=True, read_only=True, help_text="Most frequent first.")
+    kinds = ValueShareShape(many=True, read_only=True)
     lengths = serializers.ListField(
         child=serializers.FloatField(), read_only=True, allow_null=True, help_text="Shortest, median, longest text; null: none."
     )

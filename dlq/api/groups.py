@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dlq.api.entry_acting import AssignShape, MaybeReasonShape, NoteShape, ReasonShape, bundle
+from dlq.api.entry_acting import AssignShape, MaybeWhyShape, NoteShape, WhyShape, bundle
 from dlq.api.group_filters import GroupFilters
 from dlq.api.group_shapes import (
     ErrorGroupActedShape,
@@ -131,7 +131,7 @@ class ErrorGroups(Resource):
         "Acknowledge an error group",
         scope=Scope.DLQ_ACT,
         permission=ANNOTATE,
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         shape=ErrorGroupActedShape,
         has_etag=True,
     )
@@ -143,7 +143,7 @@ class ErrorGroups(Resource):
         "Mark an error group as resolved",
         scope=Scope.DLQ_ACT,
         permission=ANNOTATE,
-        takes=ReasonShape,
+        takes=WhyShape,
         shape=ErrorGroupActedShape,
         has_etag=True,
         description="Its dead letters stay as they are; the next failure makes it regressed.",
@@ -157,7 +157,7 @@ class ErrorGroups(Resource):
         "Reopen an error group",
         scope=Scope.DLQ_ACT,
         permission=ANNOTATE,
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         shape=ErrorGroupActedShape,
         has_etag=True,
     )
@@ -214,7 +214,7 @@ class ErrorGroups(Resource):
         "Evidence of an error group, for the vendor",
         scope=Scope.DLQ_ACT,
         permission="dlq.export_dlqentry",
-        takes=MaybeReasonShape,
+        takes=MaybeWhyShape,
         file="application/zip",
         description="A ZIP with a summary, and JSON Lines of its first 1,000 dead letters, their steps and calls; masked.",
     )
