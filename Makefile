@@ -98,6 +98,14 @@ test-django61: .venv312/.installed-dev
 faults: $(VENV)/.installed-dev ## The long tests that kill and starve processes
 	@REDRIVE_KILLS=$${REDRIVE_KILLS:-20} $(BIN)/python -m pytest -m faults -p no:randomly $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev ## schemathesis over every endpoint, as every role (ARGS="--examples 50 --database postgresql")
+	@$(BIN)/python -m tests.api.fuzz $(ARGS)
+
+.PHONY: storm
+storm: $(VENV)/.installed-dev ## 32 clients on one server for two minutes (ARGS="--seconds 30 --database sqlite")
+	@$(BIN)/python -m tests.api.storm $(ARGS)
+
 # A CRM-like server of somebody else's for tests/contracts/test_directus.py: about 1 GB, some minutes. Its node comes along. Install
 # scripts do not run, because they fetch from elsewhere; the one native module it cannot start without is compiled here, with the
 # headers of that node: those of another one on the machine give a module that does not load.
