@@ -1,5 +1,5 @@
 """Pages of the console for syncs, runs and connections."""
 
-from syncs.admin import connections, error_rules, runs, syncs, tags, teams
+from syncs.admin import api_keys, connections, error_rules, runs, service_accounts, syncs, tags, teams
 
-__all__ = ["connections", "error_rules", "runs", "syncs", "tags", "teams"]
+__all__ = ["api_keys", "connections", "error_rules", "runs", "service_accounts", "syncs", "tags", "teams"]

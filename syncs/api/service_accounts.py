@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from rest_framework import serializers
@@ -12,7 +11,6 @@ from rest_framework.response import Response
 from syncs.api.people_shapes import TeamNameShape
 from syncs.choices import Scope
 from syncs.models import ServiceAccount
-from syncs.rest import etags
 from syncs.rest.operations import operation
 from syncs.rest.resources import Resource, user_of
 from syncs.rest.shapes import Id, Shape, StrictBoolean, StrictText
@@ -54,7 +52,7 @@ class NewServiceAccountShape(ServiceAccountChangeShape):
 
 
 def etag_of(account: ServiceAccount) -> str:
-    return etags.of(asdict(service_accounts.held(account)))
+    return f'"{service_accounts.stamp(service_accounts.held(account))}"'
 
 
 class ServiceAccounts(Resource):

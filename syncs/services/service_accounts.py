@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
@@ -67,6 +68,11 @@ def held(account: ServiceAccount) -> Wanted:
     )
 
 
+def stamp(wanted: Wanted) -> str:
+    """The same for the same state, for edits that are not to be lost."""
+    return sha256(repr(wanted).encode()).hexdigest()[:32]
+
+
 def create(name: str, wanted: Wanted, *, by: User, door: str) -> ServiceAccount:
     """Raises ``AccountRefusedError``: a name that is taken, and roles or teams beyond those of ``by``."""
     name = _name(name)
@@ -87,11 +93,14 @@ def create(name: str, wanted: Wanted, *, by: User, door: str) -> ServiceAccount:
 
 
 @transaction.atomic
-def change(account: ServiceAccount, wanted: Wanted, *, by: User, door: str) -> ServiceAccount:
-    """Raises ``AccountRefusedError``: roles or teams, present or wanted, beyond those of ``by``."""
+def change(account: ServiceAccount, wanted: Wanted, *, by: User, door: str, seen: str = "") -> ServiceAccount:
+    """``seen``: the ``stamp`` of what was edited. Raises ``AccountRefusedError``: roles or teams, present or wanted, beyond
+    those of ``by``, and when somebody was faster."""
     get_user_model()._default_manager.select_for_update().get(pk=account.user_id)
     fresh = rows().get(pk=account.pk)
     before = held(fresh)
+    if seen and seen != stamp(before):
+        raise AccountRefusedError("Nothing was changed: somebody else has changed it meanwhile. Reload the page to see what.")
     demand_no_more(fresh.user, by)
     ServiceAccount.objects.filter(pk=fresh.pk).update(description=_about(wanted))
     get_user_model()._default_manager.filter(pk=fresh.user_id).update(is_active=wanted.is_active)

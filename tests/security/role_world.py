@@ -33,7 +33,7 @@ from monitoring.choices import Event
 from monitoring.models import AlertRule, Channel, Delivery, Incident, IncidentEvent, IncidentSync, Purge, StatusChange
 from monitoring.services import messages
 from retl_project import roles
-from syncs.models import Connection, ErrorRule, Step, Sync, Tag, Team
+from syncs.models import ApiKey, Connection, ErrorRule, ServiceAccount, Step, Sync, Tag, Team
 from syncs.services import versions
 from tests import seeds
 from tests.security.walk import PARAMETER, Route
@@ -141,7 +141,15 @@ def make(mark: str, folder: Path, *, maker: User | None = None, beside: SimpleNa
         **_delivered(sync, mark),
         statuschange=_change(sync, mark), syncpolicy=sync,
         errorrule=ErrorRule.objects.create(kind="http", name=f"Rule {sync.pk}", text="x", error_type="validation"),
+        **callers(maker or colleague, sync.pk),
     )  # fmt: skip
+
+
+def callers(owner: User, number: int) -> dict[str, Any]:
+    """A key, and an account for a machine."""
+    key = ApiKey.objects.create(user=owner, name=f"Key {number}", prefix=f"{number:012}", digest="0", scopes=["read"])
+    machine = User.objects.create(username=f"machine-{number}")
+    return {"apikey": key, "serviceaccount": ServiceAccount.objects.create(user=machine)}
 
 
 def _incident(sync: Sync, mark: str) -> Incident:
@@ -211,7 +219,7 @@ def belongs_to_a_team(route: Route) -> bool:
     is_named = any(name in ("pk", "object_id") for name in PARAMETER.findall(route.pattern))
     shared = (
         not route.name
-        or route.model in ("connection", "errorrule", "user", "group", "purge", "channel", "tag")
+        or route.model in ("connection", "errorrule", "user", "group", "purge", "channel", "tag", "serviceaccount")
         or route.name == "dlq_dlqentry_view"
     )
     return is_named and not shared

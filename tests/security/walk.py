@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.core import serializers
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -25,7 +26,7 @@ from monitoring.choices import Event
 from monitoring.models import AlertRule, Channel, Delivery, Incident, Purge
 from monitoring.services import messages
 from syncs.admin.acts import SYNC_ACTS
-from syncs.models import ErrorRule, Tag, Team
+from syncs.models import ApiKey, ErrorRule, ServiceAccount, Tag, Team
 from syncs.services import versions
 from tests import seeds
 
@@ -70,8 +71,14 @@ def world(folder: Path) -> SimpleNamespace:
     group = seeds.entries(run, 2)
     user = seeds.user("ida")
     made = {"connection": destination, "sync": sync, "run": run, "dlqentry": DLQEntry.objects.first(), "errorgroup": group}
-    made |= _desk(sync)
+    made |= _desk(sync) | _callers()
     return SimpleNamespace(**made, user=user, live=live, source=source, group=user.groups.create(name="agents"), folder=folder)
+
+
+def _callers() -> dict[str, Any]:
+    machine = User.objects.create(username="machine")
+    key = ApiKey.objects.create(user=machine, name="Nightly", prefix="0" * 12, digest="0", scopes=["read"])
+    return {"apikey": key, "serviceaccount": ServiceAccount.objects.create(user=machine)}
 
 
 def _desk(sync: Any) -> dict[str, Any]:
