@@ -7,9 +7,11 @@ from dlq.api.operations import Operations
 from dlq.api.entries import DeadLetters
 from dlq.api.grouping_rules import GroupingRules
 from dlq.api.groups import ErrorGroups
-from syncs.rest.resources import Resource
+from dlq.api.run_evidence import RunEvidence
+from syncs.rest.resources import ID, Resource
 
 RESOURCES: list[tuple[str, type[Resource]]] = [
+    (f"runs/(?P<run_id>{ID})/evidence", RunEvidence),
     ("dead-letters", DeadLetters),
     ("error-groups", ErrorGroups),
     ("grouping-rules", GroupingRules),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from dlq.models import DLQEvent
 from syncs.choices import Trigger
 from syncs.models import Run, Step, Sync, Team
 from syncs.services import runs
@@ -222,3 +225,39 @@ def test_steps_of_another_team_are_not_there(run: Run) -> None:
     client = caller("operator")
     for part in ("steps", "steps/1", "log"):
         assert said(client.get(f"/api/v1/runs/{run.pk}/{part}"))[:2] == (404, "not_found")
+
+
+# --- evidence
+
+
+def opened(answer: Any) -> dict[str, bytes]:
+    assert answer.status_code == 200, answer.content
+    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as book:
+        return {one.filename: book.read(one) for one in book.infolist()}
+
+
+def test_evidence_is_the_masked_bundle_of_the_console(run: Run) -> None:
+    seeds.entries(run, 3)
+    Step.objects.filter(run=run, number=4).update(message="ana@example.com is taken")
+    client = caller("support")
+    answer = client.post(f"/api/v1/runs/{run.pk}/evidence", {"reason": "VENDOR-17"})
+    assert answer["Content-Type"] == "application/zip"
+    assert f"evidence-run-{run.pk}" in answer["Content-Disposition"]
+    files = opened(answer)
+    assert set(files) == {"dead_letters.jsonl", "steps.jsonl", "attempts.jsonl", "summary.html", "manifest.json"}
+    assert len(files["dead_letters.jsonl"].splitlines()) == 3
+    assert b"ana@example.com" not in b"".join(files.values())
+    assert DLQEvent.objects.filter(kind="exported", door="api", reason="VENDOR-17").count() == 3
+    only = opened(client.post(f"/api/v1/runs/{run.pk}/evidence", {"step": 4}))
+    assert len(only["steps.jsonl"].splitlines()) == 1
+
+
+def test_evidence_of_what_is_not_there_is_refused(run: Run) -> None:
+    client = caller("support")
+    address = f"/api/v1/runs/{run.pk}/evidence"
+    assert said(client.post(address, {"step": 99}))[2].keys() == {"step"}
+    assert said(client.post(address, {"step": "4"}))[2].keys() == {"step"}
+    assert said(client.post(address, {"reason": "x" * 300}))[2].keys() == {"reason"}
+    assert said(client.post("/api/v1/runs/99999/evidence", {}))[:2] == (404, "not_found")
+    assert said(caller("viewer").post(address, {}))[:2] == (403, "forbidden")
+    assert said(caller("support", "read").post(address, {}))[:2] == (403, "scope_missing")
