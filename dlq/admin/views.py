@@ -72,13 +72,14 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _changed(request: HttpRequest, view: SavedView) -> str:
     act = request.POST.get("act", "")
+    user = user_of(request)
     if act == "rename":
-        views.rename(view, name=request.POST.get("name", ""))
+        views.change(view, name=request.POST.get("name", ""), by=user)
         return f"The view is named “{view.name}” now."
     if act in ("share", "unshare"):
-        views.share(view, is_shared=act == "share", by=user_of(request))
+        views.change(view, is_shared=act == "share", by=user)
         return f"“{view.name}” is {'shared with everybody who may see the list' if act == 'share' else 'yours alone again'}."
     if act == "delete":
-        views.delete(view)
+        views.delete(view, by=user)
         return f"The view “{view.name}” is deleted. No dead letter was touched."
     raise Http404("There is no such act.")

@@ -8,6 +8,7 @@ from dlq.api.entries import DeadLetters
 from dlq.api.grouping_rules import GroupingRules
 from dlq.api.groups import ErrorGroups
 from dlq.api.run_evidence import RunEvidence
+from dlq.api.saved_views import SavedViews
 from syncs.rest.resources import ID, Resource
 
 RESOURCES: list[tuple[str, type[Resource]]] = [
@@ -17,4 +18,5 @@ RESOURCES: list[tuple[str, type[Resource]]] = [
     ("grouping-rules", GroupingRules),
     ("operations", Operations),
     ("exports", Exports),
+    ("saved-views", SavedViews),
 ]

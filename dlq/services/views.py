@@ -17,13 +17,14 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
+from dlq.choices import Door
 from dlq.models import ErrorGroup, SavedView
 from dlq.services import selection
 from dlq.services.moves import ActRefusedError
 from dlq.services.offers import View
 from dlq.services.selection import EntryFilter
 from syncs.models import Connection, Run, Sync
-from syncs.services import access
+from syncs.services import access, audit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -54,8 +55,12 @@ BUILT_IN = (
 
 def find(pk: int, user: User) -> SavedView | None:
     """None where there is none, or it is somebody else's private one."""
-    seen = Q(is_shared=True) | Q(owner=user)
-    return SavedView.objects.select_related("owner").filter(seen, pk=pk).first()
+    return visible(user).filter(pk=pk).first()
+
+
+def visible(user: User) -> QuerySet[SavedView]:
+    """One's own, and those that others share."""
+    return SavedView.objects.select_related("owner").filter(Q(is_shared=True) | Q(owner=user))
 
 
 def may_change(view: SavedView | View, user: User) -> bool:
@@ -77,7 +82,7 @@ def of_query(saved: Iterable[View], query: str) -> View | None:
     return next((view for view in saved if sorted(parse_qsl(view.query)) == wanted), None)
 
 
-def gone(saved: Sequence[View], user: User) -> dict[int, str]:
+def gone(saved: Sequence[View | SavedView], user: User) -> dict[int, str]:
     """Id of a view -> what it names that is not there any more, or not for this user. One query for each kind of thing."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for view in saved:
@@ -109,7 +114,15 @@ def _things(name: str, user: User) -> QuerySet[Any]:
     return access.scoped((ErrorGroup if name == "group" else Run)._default_manager.all(), user)
 
 
-def save(*, owner: User, name: str, query: str, is_shared: bool = False, is_replacing: bool = False) -> SavedView:
+def save(
+    *,
+    owner: User,
+    name: str,
+    query: str,
+    is_shared: bool = False,
+    is_replacing: bool = False,
+    door: Door = Door.ADMIN,
+) -> SavedView:
     """Save a filter under a name. ``is_replacing``: the owner's view of that name, if there is one, gets this filter.
 
     Raises ``ActRefusedError`` for a name that is missing, taken or malformed, a filter that cannot be read, or too many views,
@@ -118,41 +131,66 @@ def save(*, owner: User, name: str, query: str, is_shared: bool = False, is_repl
     name, query = _checked_name(name), _checked_query(query, owner)
     if is_shared and not may_share(owner):
         raise ActRefusedError("You may keep views for yourself, but not share them. Save it unshared.", field="shared")
-    if is_replacing and SavedView.objects.filter(owner=owner, name=name).update(query=query, is_shared=is_shared):
-        return SavedView.objects.get(owner=owner, name=name)
+    there = SavedView.objects.filter(owner=owner, name=name).first() if is_replacing else None
+    if there is not None:
+        change(there, query=query, is_shared=is_shared, by=owner, door=door)
+        return there
     if SavedView.objects.filter(owner=owner).count() >= VIEWS_MAX:
         raise ActRefusedError(f"You have {VIEWS_MAX} saved views already. Delete one that you no longer use.")
     try:
         with transaction.atomic():
-            return SavedView.objects.create(owner=owner, name=name, query=query, is_shared=is_shared)
+            made: SavedView = SavedView.objects.create(owner=owner, name=name, query=query, is_shared=is_shared)
+            audit.record("created", made, by=owner, door=door, detail=_values(made))
+            return made
     except IntegrityError:
         raise _taken(name) from None
 
 
-def rename(view: SavedView, *, name: str) -> None:
-    """Raises ``ActRefusedError`` for a name that is missing, taken or malformed, or where the view has been deleted."""
-    name = _checked_name(name)
+def change(
+    view: SavedView,
+    *,
+    by: User,
+    name: str | None = None,
+    query: str | None = None,
+    is_shared: bool | None = None,
+    door: Door = Door.ADMIN,
+) -> None:
+    """Change what is given, all at once.
+
+    Raises ``ActRefusedError`` for a name or filter that cannot be taken, where ``by`` may not share, or where the view has been
+    deleted. To stop sharing needs no right.
+    """
+    if is_shared and not view.is_shared and not may_share(by):
+        raise ActRefusedError("You may keep views for yourself, but not share them.", field="shared")
+    values: dict[str, Any] = {}
+    if name is not None:
+        values["name"] = _checked_name(name)
+    if query is not None:
+        values["query"] = _checked_query(query, by)
+    if is_shared is not None:
+        values["is_shared"] = is_shared
+    before = _values(view)
     try:
         with transaction.atomic():
-            is_there = SavedView.objects.filter(pk=view.pk).update(name=name)
+            if values and not SavedView.objects.filter(pk=view.pk).update(**values):
+                raise _gone()
+            changes = audit.differences(before, before | values)
+            if changes:
+                audit.record("changed", view, by=by, door=door, detail=changes)
     except IntegrityError:
-        raise _taken(name) from None
-    if not is_there:
-        raise _gone()
-    view.name = name
+        raise _taken(values.get("name", view.name)) from None
+    for field, value in values.items():
+        setattr(view, field, value)
 
 
-def share(view: SavedView, *, is_shared: bool, by: User) -> None:
-    """Raises ``ActRefusedError`` where ``by`` may not share, or the view has been deleted. To stop sharing needs no right."""
-    if is_shared and not may_share(by):
-        raise ActRefusedError("You may keep views for yourself, but not share them.", field="shared")
-    if not SavedView.objects.filter(pk=view.pk).update(is_shared=is_shared):
-        raise _gone()
-    view.is_shared = is_shared
+def delete(view: SavedView, *, by: User, door: Door = Door.ADMIN) -> None:
+    with transaction.atomic():
+        audit.record("deleted", view, by=by, door=door, detail=_values(view))
+        SavedView.objects.filter(pk=view.pk).delete()
 
 
-def delete(view: SavedView) -> None:
-    SavedView.objects.filter(pk=view.pk).delete()
+def _values(view: SavedView) -> dict[str, Any]:
+    return {"name": view.name, "query": view.query, "is_shared": view.is_shared}
 
 
 def _checked_name(text: str) -> str:
@@ -178,9 +216,7 @@ def _checked_query(text: str, user: User) -> str:
 
 
 def _taken(name: str) -> ActRefusedError:
-    return ActRefusedError(
-        f"You have a view named “{name}” already. Choose another name, or tick that it is to be replaced.", field="name"
-    )
+    return ActRefusedError(f"You have a view named “{name}” already. Choose another name, or have it replaced.", field="name")
 
 
 def _gone() -> ActRefusedError:

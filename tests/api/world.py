@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from dlq.models import DLQEntry
+from dlq.models import DLQEntry, SavedView
 from dlq.services import snapshots
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.snapshots import BulkKind
@@ -50,6 +50,7 @@ def _names(world: SimpleNamespace, maker: User | None) -> Names:
         "payload": lambda: json.dumps({"external_id": world.mark, "city": "corrected"}),
         "mark": lambda: world.mark,
         "sync_before": lambda: seeds.sync(world.source, world.connection, f"{world.mark} before", team=world.team).pk,
+        "own_view": lambda: SavedView.objects.create(name="own", query="status=open", owner=maker or world.user).pk,
         "confirm_discard": lambda: confirm(world, maker, BulkKind.DISCARD),
         "confirm_assign": lambda: confirm(world, maker, BulkKind.ASSIGN),
         "confirm_reprocess": lambda: confirm(world, maker, BulkKind.REPROCESS),

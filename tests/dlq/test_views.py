@@ -135,7 +135,7 @@ def test_a_name_is_taken_once_by_each_owner_and_can_be_replaced(ana: User, bo: U
     assert SavedView.objects.get(owner=bo).query == "status=open&code=500"
     other = views.save(owner=ana, name="Other", query="", is_replacing=True)  # nothing to replace: a new one
     with pytest.raises(ActRefusedError, match="named “Mine” already"):
-        views.rename(other, name="Mine")
+        views.change(other, name="Mine", by=ana)
     assert SavedView.objects.get(pk=other.pk).name == "Other"
 
 
@@ -144,9 +144,9 @@ def test_sharing_needs_its_permission_and_stopping_does_not(ana: User, bo: User)
         views.save(owner=ana, name="x", query="", is_shared=True)
     view = views.save(owner=ana, name="x", query="")
     with pytest.raises(ActRefusedError, match="not share"):
-        views.share(view, is_shared=True, by=ana)
+        views.change(view, is_shared=True, by=ana)
     SavedView.objects.filter(pk=view.pk).update(is_shared=True)
-    views.share(view, is_shared=False, by=ana)
+    views.change(view, is_shared=False, by=ana)
     assert not SavedView.objects.get().is_shared
     assert "Share with everybody" not in signed_in(ana).get(f"{LIST}?code=400").content.decode()
     assert "Share with everybody" in signed_in(bo).get(f"{LIST}?code=400").content.decode()
@@ -204,9 +204,9 @@ def test_a_view_that_is_deleted_meanwhile_is_not_changed(bo: User) -> None:
     view = views.save(owner=bo, name="x", query="")
     SavedView.objects.all().delete()
     with pytest.raises(ActRefusedError, match="deleted in the meantime"):
-        views.rename(view, name="y")
+        views.change(view, name="y", by=bo)
     with pytest.raises(ActRefusedError, match="deleted in the meantime"):
-        views.share(view, is_shared=True, by=bo)
+        views.change(view, is_shared=True, by=bo)
 
 
 def test_who_may_not_see_the_list_keeps_no_views() -> None:
