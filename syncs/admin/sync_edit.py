@@ -14,7 +14,7 @@ from syncs.admin import acts
 from syncs.connectors import Issue
 from syncs.errors import RedriveError
 from syncs.models import FieldMapping, Sync
-from syncs.services import schedules, tags, touches, versions
+from syncs.services import schedules, sync_edits, touches, versions
 from syncs.services import syncs as sync_service
 
 if TYPE_CHECKING:
@@ -112,7 +112,5 @@ def settle(request: HttpRequest, form: Any) -> None:
     versions.pin(form.instance, author=acts.user_of(request))
     if not form.initial.get("name") or {"schedule_kind", "interval_minutes", "cron", "timezone"} & set(form.changed_data):
         schedules.reschedule(form.instance)
-    if "tags" in form.changed_data:
-        before = sorted(str(tag) for tag in form.initial.get("tags") or ())
-        tags.noted(form.instance, before, by=acts.user_of(request), door="admin")
+    sync_edits.record(form.instance, getattr(request, "sync_before", None), by=acts.user_of(request), door="admin")
     touches.touch(form.instance.pk)

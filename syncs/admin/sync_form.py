@@ -14,6 +14,7 @@ from syncs.admin.form_fields import LooseValueField, ObjectField, loose_text, lo
 from syncs.choices import ConnectionRole, Detection, MappingKind
 from syncs.connectors import Issue
 from syncs.models import Connection, FieldMapping, Sync
+from syncs.services import sync_edits
 from syncs.services.schedules import validate_schedule
 
 if TYPE_CHECKING:
@@ -28,10 +29,22 @@ else:
 _NARROW = {"cols": 24, "rows": 1}
 
 
+class _OpenedField(forms.CharField):
+    """What the sync was when its form was opened; no setting of it."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
 class SyncForm(_SyncForm):
-    """``issues``: what the deep check found (the query against the warehouse, the mapping against its columns)."""
+    """``issues``: what the deep check found (the query against the warehouse, the mapping against its columns).
+
+    A sync that somebody else has saved meanwhile is not overwritten unknowingly: it is said, and the next save does it.
+    """
 
     issues: Sequence[Issue] = ()
+
+    opened = _OpenedField(required=False, widget=forms.HiddenInput)
 
     destination_options = ObjectField(
         required=False,
@@ -72,9 +85,12 @@ class SyncForm(_SyncForm):
         for name, role in (("source", ConnectionRole.SOURCE), ("destination", ConnectionRole.DESTINATION)):
             if name in self.fields:
                 self.fields[name].queryset = Connection.objects.filter(role=role)  # type: ignore[attr-defined]
+        if self.instance.pk and not self.is_bound:
+            self.initial["opened"] = sync_edits.digest(self.instance)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        self._refuse_stale(cleaned.get("opened", ""))
         for issue in [*self._shallow(cleaned), *self.issues]:
             field = issue.field.split(".")[0].split("[")[0]
             if field in self.fields:
@@ -82,6 +98,17 @@ class SyncForm(_SyncForm):
             else:
                 self.add_error(None, f"{issue.field}: {issue.message}" if issue.field else issue.message)
         return cleaned
+
+    def _refuse_stale(self, opened: str) -> None:
+        now = sync_edits.digest(self.instance) if self.instance.pk and opened else opened
+        if now != opened:
+            self.add_error(
+                None,
+                "Somebody else saved this sync since you opened this page. Nothing of yours is saved yet: open the page again "
+                "to begin from theirs, or save once more to put what stands here in its place.",
+            )
+            self.data = self.data.copy()  # type: ignore[attr-defined]
+            self.data[self.add_prefix("opened")] = now  # type: ignore[index]
 
     def _shallow(self, cleaned: dict[str, Any]) -> list[Issue]:
         """What the database's constraints would refuse in words of their own."""

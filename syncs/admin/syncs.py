@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db import connection
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -30,7 +31,7 @@ from syncs.choices import RunStatus, SyncStatus, labelled
 from syncs.console import formats, links, words
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import Sync
-from syncs.services import access, overview, sync_lists
+from syncs.services import access, overview, sync_edits, sync_lists
 
 
 @admin.register(Sync)
@@ -193,6 +194,17 @@ class SyncAdmin(ConsoleAdmin):
     def get_formset_kwargs(self, request: HttpRequest, obj: Any, inline: Any, prefix: str) -> dict[str, Any]:
         given: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
         return {**given, "issues": getattr(request, "line_issues", {})}
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Sync | None:
+        found: Sync | None = super().get_object(request, object_id, from_field)
+        if found is not None and request.method == "POST" and connection.in_atomic_block:
+            Sync.objects.select_for_update(no_key=True).get(pk=found.pk)  # nobody saves it between the look and the save
+            found = super().get_object(request, object_id, from_field)
+        return found
+
+    def save_model(self, request: HttpRequest, obj: Sync, form: Any, change: bool) -> None:
+        request.sync_before = sync_edits.content(obj) if change else None  # type: ignore[attr-defined]
+        super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         for formset in formsets:

@@ -100,7 +100,7 @@ def create(wanted: Wanted, *, by: User, door: str, is_paused: bool = False) -> S
             tags.put(sync, wanted.tags, by=by, door=door)
         versions.pin(sync, author=by)
         schedules.reschedule(sync)
-        audit.record("created", sync, by=by, door=door)
+        record(sync, None, by=by, door=door)
         _tell(sync)
     return sync
 
@@ -131,8 +131,11 @@ def change(sync: Sync, wanted: Wanted, *, opened: str, by: User, door: str, note
         _tell(locked)
 
 
-def record(sync: Sync, before: Mapping[str, Any], *, by: User, door: str) -> None:
-    """Write what differs from this content to the audit log, if anything does."""
+def record(sync: Sync, before: Mapping[str, Any] | None, *, by: User, door: str) -> None:
+    """Write what differs from this content to the audit log, if anything does; None: the sync is new."""
+    if before is None:
+        audit.record("created", sync, by=by, door=door)
+        return
     changes = comparing.differences(before, content(sync))
     if changes:
         told = {one.path: [_cut(one.before), _cut(one.after)] for one in changes[:_MOST_TOLD]}

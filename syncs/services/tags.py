@@ -37,12 +37,6 @@ def put(sync: Sync, names: Collection[str], *, by: User | None, door: str) -> No
     touches.touch(sync.pk)
 
 
-def noted(sync: Sync, before: Collection[str], *, by: User | None, door: str) -> None:
-    """Somebody changed the tags of a sync from these."""
-    after = list(sync.tags.order_by("name").values_list("name", flat=True))
-    audit.record("changed", sync, by=by, door=door, detail={"tags": [list(before), after]})
-
-
 def saved(tag: Tag, *, before: str, by: User | None, door: str) -> None:
     """A tag was named, or has another name than ``before`` (empty: it is new)."""
     if not before:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from syncs.models import FieldMapping, Sync, SyncVersion
+from syncs.models import AuditEvent, FieldMapping, Sync, SyncVersion
 from tests import seeds
 from tests.syncs.admin_forms import add_line, errors, posted
 
@@ -164,7 +164,7 @@ def test_source_is_not_offered_as_destination(admin_client: Client, sync: Sync):
 
 
 def test_form_opens_within_its_queries(admin_client: Client, sync: Sync, django_assert_max_num_queries: Any):
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         assert admin_client.get(change_url(sync)).status_code == 200
 
 
@@ -178,3 +178,23 @@ def test_viewer_may_read_the_form_but_not_save(client: Client, sync: Sync):
 
 def test_no_sync_can_be_deleted_from_the_console(admin_client: Client, sync: Sync):
     assert admin_client.post(f"/admin/syncs/sync/{sync.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_sync_that_somebody_saved_meanwhile_is_not_overwritten_unknowingly(admin_client: Client, sync: Sync):
+    mine = posted(admin_client.get(change_url(sync))) | {"description": "mine"}
+    assert save(admin_client, sync, description="theirs").status_code == 302
+    answer = admin_client.post(change_url(sync), mine)
+    assert "Somebody else saved this sync" in errors(answer)
+    assert Sync.objects.get(pk=sync.pk).description == "theirs"
+    again = admin_client.post(change_url(sync), posted(answer))
+    assert again.status_code == 302, errors(again)
+    assert Sync.objects.get(pk=sync.pk).description == "mine"
+
+
+def test_edit_is_in_the_audit_log_with_what_it_changed(admin_client: Client, admin_user: Any, sync: Sync):
+    save(admin_client, sync, description="new", max_attempts="7")
+    event = AuditEvent.objects.get()
+    assert (event.act, event.door, event.actor_id, event.target_id) == ("changed", "admin", admin_user.pk, sync.pk)
+    assert event.detail == {"description": ["", "new"], "max_attempts": ["5", "7"]}
+    save(admin_client, sync)
+    assert AuditEvent.objects.count() == 1
