@@ -88,6 +88,12 @@ class SignedSchema(ResourceSchema):
     def get_description(self) -> str:  # type: ignore[override]
         return self._about.description
 
+    def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
+        made = super()._resolve_path_parameters(variables)
+        for one in made:
+            one["schema"] = {"type": "string", "minLength": 1, "maxLength": 32, "pattern": "^[A-Za-z0-9_]+$"}
+        return made
+
     def get_override_parameters(self) -> list[Any]:
         texts = {
             ID: "An id of your own; the same call sent again has the same one.",

@@ -76,12 +76,14 @@ def test_every_route_is_in_the_table_and_every_line_is_of_use():
 def test_acts_of_the_table_are_all_there_are():
     from dlq.admin import acts, group_page, operations
     from dlq.services.snapshots import BulkKind
+    from syncs.admin import starts_page
     from syncs.admin.acts import SYNC_ACTS
 
     there = {
         "dlq_dlqentry_act": set(acts._ACTS), "dlq_errorgroup_act": set(group_page._ACTS),
         "dlq_bulkoperation_act": set(operations._ACTS), "dlq_dlqentry_bulk": {kind.value for kind in BulkKind},
         "dlq_dlqentry_perform": {kind.value for kind in BulkKind}, "syncs_sync_act": set(SYNC_ACTS),
+        "syncs_sync_starts_act": set(starts_page._ACTS),
     }  # fmt: skip
     for route, line in table():
         if route.name in there:
