@@ -79,13 +79,21 @@ class MappingReviewShape(Shape):
 
 class SyncMapping(OfSync):
     @action(detail=True, methods=["get"])
-    @operation("The mapping of a sync", scope=Scope.READ, permission="syncs.view_sync", shape=MappingShape, has_etag=True)
+    @operation(
+        "The mapping of a sync",
+        name="syncs_mapping_get",
+        scope=Scope.READ,
+        permission="syncs.view_sync",
+        shape=MappingShape,
+        has_etag=True,
+    )
     def mapping(self, request: Request, id: str) -> Response:
         return self._mapping(request, self.find(seen(request), id))
 
     @mapping.mapping.put
     @operation(
         "Replace the mapping of a sync",
+        name="syncs_mapping_replace",
         scope=Scope.WRITE,
         permission="syncs.change_sync",
         takes=NewMappingShape,
@@ -110,6 +118,7 @@ class SyncMapping(OfSync):
     @action(detail=True, methods=["post"], url_path="mapping/review")
     @operation(
         "Try a mapping without saving it",
+        name="syncs_mapping_review",
         scope=Scope.WRITE,
         permission="syncs.change_sync",
         takes=MappingDraftShape,

@@ -132,6 +132,7 @@ class SyncPreviews(OfSync):
     @preview.mapping.post
     @operation(
         "Look at rows, and settle a change of the destination",
+        name="syncs_preview_settle",
         scope=Scope.RUN,
         permission=_NOTING,
         takes=NewPreviewShape,
@@ -149,6 +150,7 @@ class SyncPreviews(OfSync):
     @action(detail=True, methods=["post"], url_path="sends/offer")
     @operation(
         "Show rows that are to be sent by hand",
+        name="syncs_sends_offer",
         scope=Scope.RUN,
         permission=_RUN,
         takes=NewSendOfferShape,
@@ -164,6 +166,7 @@ class SyncPreviews(OfSync):
     @action(detail=True, methods=["post"], url_path="sends")
     @operation(
         "Send the rows that were shown",
+        name="syncs_sends_create",
         scope=Scope.RUN,
         permission=_RUN,
         takes=NewSendShape,

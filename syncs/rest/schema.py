@@ -227,8 +227,12 @@ class ResourceSchema(AutoSchema):
 
 
 def strict_requests(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A postprocessing hook: what is sent may hold no other names."""
+    """A postprocessing hook: what is sent may hold no other names; and any JSON or null, of which null is both, is any JSON."""
     for name, schema in result["components"]["schemas"].items():
+        for part in schema.get("properties", {}).values():
+            for one in (part, part.get("items", {})):
+                if one.get("oneOf") == [{}, {"type": "null"}]:
+                    del one["oneOf"]
         if name.endswith("Request") and schema.get("type") == "object" and "properties" in schema:
             schema["additionalProperties"] = False
     return result
