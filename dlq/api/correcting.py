@@ -21,7 +21,7 @@ from syncs.rest.problems import NotFoundError
 from syncs.rest.resources import user_of
 from syncs.rest.rights import demand
 from syncs.rest.shapes import Shape, StrictText
-from syncs.services import access, versions
+from syncs.services import versions
 
 EDIT, REVEAL = "dlq.edit_dlqentry", "dlq.reveal_dlqentry"
 RIGHTS = (
@@ -79,8 +79,7 @@ class Correcting(EntryActing):
     )
     def correct(self, request: Request, id: str) -> Response:
         self._demand(request, self.entry(request, id))
-        rows = access.scoped(DLQEntry.objects.all(), user_of(request))
-        with self.edited(request, rows, id, self.etag_of) as entry:
+        with self.edited(request, self.rows(request), id, self.etag_of) as entry:
             edits.save(
                 entry,
                 text=self.given["payload"],
@@ -104,8 +103,7 @@ class Correcting(EntryActing):
     )
     def withdraw(self, request: Request, id: str) -> Response:
         demand(request, EDIT, Scope.DLQ_ACT)
-        rows = access.scoped(DLQEntry.objects.all(), user_of(request))
-        with self.edited(request, rows, id, self.etag_of) as entry:
+        with self.edited(request, self.rows(request), id, self.etag_of) as entry:
             if not edits.withdraw(entry, by=user_of(request), door=Door.API, reason=self.asked["reason"]):
                 raise ActRefusedError("No correction was waiting any more.")
         return self.nothing()

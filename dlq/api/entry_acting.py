@@ -162,7 +162,7 @@ class EntryActing(EntryResource):
             raise InvalidError([Issue("owner_id", "There is nobody of this number who may see dead letters.")])
         return self.acted(request, entry_acts.assign(entry, owner=owner, **self.who(request)))
 
-    @action(detail=True, methods=["post"], url_path="note")
+    @action(detail=True, methods=["put"], url_path="note")
     @operation(
         "Write the note of a dead letter",
         scope=Scope.DLQ_ACT,
@@ -170,11 +170,14 @@ class EntryActing(EntryResource):
         takes=NoteShape,
         shape=EntryActedShape,
         has_etag=True,
+        needs_match=True,
+        can_refuse=True,
         example={"note": "VEND-17: asked the vendor."},
-        description="The history keeps each version.",
+        description="If-Match: the ETag of the dead letter. The history keeps each version.",
     )
     def note(self, request: Request, id: str) -> Response:
-        return self.acted(request, entry_acts.note(self.entry(request, id), text=self.given["note"], **self.who(request)))
+        with self.edited(request, self.rows(request), id, self.etag_of) as entry:
+            return self.acted(request, entry_acts.note(entry, text=self.given["note"], **self.who(request)))
 
     @action(detail=True, methods=["post"], url_path="check-row")
     @operation(

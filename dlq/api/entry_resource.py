@@ -5,10 +5,12 @@ from __future__ import annotations
 from rest_framework.request import Request
 
 from dlq.models import DLQEntry
+from dlq.querysets import DLQEntryQuerySet
 from dlq.services import edits, entry_detail
 from syncs.rest import etags
 from syncs.rest.problems import NotFoundError
 from syncs.rest.resources import Resource, user_of
+from syncs.services import access
 
 
 class EntryResource(Resource):
@@ -18,6 +20,10 @@ class EntryResource(Resource):
         if found is None:
             raise NotFoundError("No dead letter of that number")
         return found
+
+    def rows(self, request: Request) -> DLQEntryQuerySet:
+        """Those that the caller sees."""
+        return access.scoped(DLQEntry.objects.all(), user_of(request))
 
     @staticmethod
     def etag_of(entry: DLQEntry) -> str:

@@ -184,7 +184,7 @@ class ErrorGroups(Resource):
                 raise InvalidError([Issue("owner_id", refusal.message)], refusal.message) from None
             raise
 
-    @action(detail=True, methods=["post"], url_path="note")
+    @action(detail=True, methods=["put"], url_path="note")
     @operation(
         "Write the note of an error group",
         scope=Scope.DLQ_ACT,
@@ -192,11 +192,14 @@ class ErrorGroups(Resource):
         takes=NoteShape,
         shape=ErrorGroupActedShape,
         has_etag=True,
+        needs_match=True,
+        can_refuse=True,
+        description="If-Match: the ETag of the error group. The history keeps each version.",
     )
     def note(self, request: Request, id: str) -> Response:
-        return self._acted(request, id, group_acts.note, text=self.given["note"])
+        return self._edited(request, id, group_acts.note, text=self.given["note"])
 
-    @action(detail=True, methods=["post"], url_path="runbook")
+    @action(detail=True, methods=["put"], url_path="runbook")
     @operation(
         "Link an error group to a runbook",
         scope=Scope.DLQ_ACT,
@@ -204,10 +207,13 @@ class ErrorGroups(Resource):
         takes=RunbookShape,
         shape=ErrorGroupActedShape,
         has_etag=True,
+        needs_match=True,
+        can_refuse=True,
+        description="If-Match: the ETag of the error group. The history keeps each version.",
         example={"runbook_url": "https://wiki.example.test/crm-limits"},
     )
     def runbook(self, request: Request, id: str) -> Response:
-        return self._acted(request, id, group_acts.set_runbook, url=self.given["runbook_url"])
+        return self._edited(request, id, group_acts.set_runbook, url=self.given["runbook_url"])
 
     @action(detail=True, methods=["post"], url_path="evidence")
     @operation(
@@ -229,6 +235,10 @@ class ErrorGroups(Resource):
         if found is None:
             raise NotFoundError("No error group of that number")
         return found
+
+    def _edited(self, request: Request, pk: str, act: Callable[..., GroupAct], **values: Any) -> Response:
+        with self.edited(request, group_list.visible(user_of(request)), pk, _etag):
+            return self._acted(request, pk, act, **values)
 
     def _acted(self, request: Request, pk: str, act: Callable[..., GroupAct], **values: Any) -> Response:
         done = act(self._group(request, pk), by=user_of(request), door=Door.API, **values)

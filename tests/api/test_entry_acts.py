@@ -71,10 +71,18 @@ def test_assign_and_note() -> None:
     assert "owner_id" in said(client.post(at(entry, "/assign"), {"owner_id": 999999}))[2]
     assert "owner_id" in said(client.post(at(entry, "/assign"), {}))[2]
     assert client.post(at(entry, "/assign"), {"owner_id": None}).json()["owner"] is None
-    assert client.post(at(entry, "/note"), {"note": "VEND-1"}).json()["note"] == "VEND-1"
+    etag = client.get(at(entry))["ETag"]
+    assert said(client.put(at(entry, "/note"), {"note": "VEND-1"}))[:2] == (428, "precondition_required")
+    noted = client.put(at(entry, "/note"), {"note": "VEND-1"}, headers={"If-Match": etag})
+    assert noted.json()["note"] == "VEND-1"
     assert client.get(at(entry)).json()["note"] == "VEND-1"
-    assert client.post(at(entry, "/note"), {"note": ""}).json()["note"] == ""
-    assert "note" in said(client.post(at(entry, "/note"), {"note": "x" * 10_001}))[2]
+    stale = client.put(at(entry, "/note"), {"note": "mine"}, headers={"If-Match": etag})
+    assert said(stale)[:2] == (412, "precondition_failed")
+    assert stale["ETag"] == noted["ETag"]
+    assert client.put(at(entry, "/note"), {"note": ""}, headers={"If-Match": noted["ETag"]}).json()["note"] == ""
+    assert "note" in said(client.put(at(entry, "/note"), {"note": "x" * 10_001}, headers={"If-Match": "*"}))[2]
+    entry.refresh_from_db()
+    assert entry.note == ""
 
 
 @pytest.mark.django_db(transaction=True)
@@ -124,6 +132,6 @@ def test_key_of_somebody_else_is_named_in_the_history() -> None:
     entry, user = make_entry(), person("operator")
     client = Caller()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {key_of(user, 'dlq:act')}")
-    assert client.post(at(entry, "/note"), {"note": "x"}).status_code == 200
+    assert client.put(at(entry, "/note"), {"note": "x"}, headers={"If-Match": "*"}).status_code == 200
     event = entry.events.get()
     assert event.detail == {"note": "x", "api_key": ApiKey.objects.get(user=user).prefix}

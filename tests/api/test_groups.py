@@ -105,7 +105,7 @@ def test_groups_of_another_team_are_not_there() -> None:
     assert ids(client.get(RULES)) == []
     for tail in ("", "/events", "/suggested-rules"):
         assert said(client.get(at(group, tail)))[:2] == (404, "not_found")
-    assert said(client.post(at(group, "/note"), {"note": "x"}))[:2] == (404, "not_found")
+    assert said(client.put(at(group, "/note"), {"note": "x"}))[:2] == (404, "not_found")
     assert said(client.post(f"{RULES}/{rule.pk}/switch", {"is_active": False}))[:2] == (404, "not_found")
     draft = {"group_id": group.pk, "kind": "split", "pattern": "{value}"}
     assert "group_id" in said(client.post(f"{RULES}/preview", draft))[2]
@@ -140,15 +140,20 @@ def test_acts_on_a_group_move_its_state_once() -> None:
     assert said(client.post(at(group, "/assign"), {"owner_id": ana.pk}))[:2] == (409, "refused")
     assert said(client.post(at(group, "/assign"), {"owner_id": 999999}))[:2] == (400, "invalid")
     assert client.post(at(group, "/assign"), {"owner_id": None}).json()["owner"] is None
-    assert client.post(at(group, "/note"), {"note": "VEND-1"}).json()["note"] == "VEND-1"
-    assert "runbook_url" in said(client.post(at(group, "/runbook"), {"runbook_url": "javascript:alert(1)"}))[2]
-    linked = client.post(at(group, "/runbook"), {"runbook_url": "https://wiki.example.test/x"})
+    etag = client.get(at(group))["ETag"]
+    noted = client.put(at(group, "/note"), {"note": "VEND-1"}, headers={"If-Match": etag})
+    assert noted.json()["note"] == "VEND-1"
+    stale = client.put(at(group, "/note"), {"note": "mine"}, headers={"If-Match": etag})
+    assert said(stale)[:2] == (412, "precondition_failed")
+    mine = {"If-Match": noted["ETag"]}
+    assert "runbook_url" in said(client.put(at(group, "/runbook"), {"runbook_url": "javascript:alert(1)"}, headers=mine))[2]
+    linked = client.put(at(group, "/runbook"), {"runbook_url": "https://wiki.example.test/x"}, headers=mine)
     assert linked.json()["runbook_url"] == "https://wiki.example.test/x"
     assert linked["ETag"] == client.get(at(group))["ETag"]
     kinds = [one["kind"] for one in client.get(at(group, "/events")).json()["data"]]
     assert kinds == ["noted", "noted", "assigned", "assigned", "reopened", "resolved", "acknowledged"]
     assert set(GroupEvent.objects.values_list("door", flat=True)) == {Door.API}
-    assert said(caller("viewer").post(at(group, "/note"), {"note": "x"}))[:2] == (403, "forbidden")
+    assert said(caller("viewer").put(at(group, "/note"), {"note": "x"}))[:2] == (403, "forbidden")
 
 
 def test_evidence_of_a_group_is_a_bundle() -> None:
