@@ -5,13 +5,12 @@ from __future__ import annotations
 from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
-from drf_spectacular.views import SpectacularJSONAPIView
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import SimpleRouter
 
 import dlq.api.routes
 import monitoring.api.routes
 import syncs.api.routes
+from retl_project.api_document import Document
 from syncs.rest import problems
 
 ROUTES = (syncs.api.routes, dlq.api.routes, monitoring.api.routes)
@@ -32,7 +31,7 @@ def _router() -> SimpleRouter:
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("openapi.json", SpectacularJSONAPIView.as_view(permission_classes=[IsAuthenticated]), name="api-document"),
+    path("openapi.json", Document.as_view(), name="api-document"),
     path("", include(_router().urls)),
     re_path(r"^(?P<rest>.*)$", nowhere),
 ]

@@ -13,6 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from retl_project import api_enums
+from syncs.rest.headings import tags
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -226,7 +227,10 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "syncs.rest.schema.strict_requests",
+        "syncs.rest.document.whole",
     ],
+    "SERVERS": [{"url": "/", "description": "This installation"}],
+    "TAGS": tags(),
     "SERVE_PUBLIC": True,
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

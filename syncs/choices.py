@@ -148,6 +148,15 @@ class AuditDoor(StrEnum):
     SYSTEM = "system"
 
 
+class KeyState(StrEnum):
+    """Of an API key. ``ending``: good for two more weeks at most."""
+
+    GOOD = "good"
+    ENDING = "ending"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 class ChainWhen(StrEnum):
     """Which end of the run before starts the next: without refused rows, with or without them, or any end at all."""
 
@@ -209,6 +218,7 @@ LABELS = by_kind(
         (Detection.ALL_ROWS, "All rows, every run"),
         (ScheduleKind.INTERVAL, "Every N minutes"),
         (ScheduleKind.CRON, "Cron expression"),
+        (KeyState.ENDING, "Ends soon"),
         (Scope.READ, "Read"),
         (Scope.RUN, "Run, pause and resume syncs, cancel runs"),
         (Scope.DLQ_ACT, "Act on dead letters"),

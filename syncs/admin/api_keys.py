@@ -16,11 +16,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from syncs.admin.acts import demand, user_of
 from syncs.admin.key_forms import KeyForm
-from syncs.choices import labelled
+from syncs.choices import KeyState, labelled
 from syncs.console.changelist import ConsoleAdmin
 from syncs.models import ApiKey
 from syncs.services import api_keys, service_accounts
-from syncs.services.api_keys import KeyState, Shown
+from syncs.services.api_keys import Shown
 from syncs.services.service_accounts import AccountRefusedError
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from syncs.choices import Scope
+from syncs.choices import KeyState, Scope, labelled
 from syncs.connectors import Issue
 from syncs.models import ApiKey
 from syncs.rest.filters import FlagFilter, IdFilter, StrictFilterSet, WordsFilter
@@ -20,7 +21,7 @@ from syncs.rest.problems import InvalidError, RefusedError
 from syncs.rest.resources import Resource, user_of
 from syncs.rest.shapes import Id, Shape, StrictInteger, StrictText
 from syncs.services import api_keys, service_accounts
-from syncs.services.api_keys import KeyState, Shown
+from syncs.services.api_keys import Shown
 
 API = "api"
 _ADDRESS = "/api/v1/keys"
@@ -57,6 +58,7 @@ class KeyShape(Shape):
     )
     replaced_by = serializers.IntegerField(read_only=True, allow_null=True, help_text="The key that takes its place.")
 
+    @extend_schema_field(serializers.ChoiceField(choices=labelled(KeyState)))
     def get_state(self, key: ApiKey) -> str:
         return api_keys.state_of(key, timezone.now()).value
 

@@ -29,6 +29,11 @@ class Shape(serializers.Serializer[Any]):
                 yield str(name)[:80], [f"There is no field of that name here. There are: {', '.join(writable) or 'none'}."]
             elif field.read_only:
                 yield name, ["This field is only read. Leave it out."]
+        if isinstance(self.parent, serializers.ListSerializer) and getattr(self.root, "partial", False):
+            # An edit gives only a part of the whole; but an item of a list in it has nothing before that it could keep.
+            for name in writable:
+                if self.fields[name].required and name not in data:
+                    yield name, ["This field is required."]
 
 
 class Id(serializers.IntegerField):

@@ -10,7 +10,6 @@ import string
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from django.db import transaction
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from syncs.choices import Scope
+from syncs.choices import KeyState, Scope
 from syncs.errors import RedriveError
 from syncs.models import ApiKey
 from syncs.services import audit, service_accounts
@@ -34,15 +33,6 @@ MOST = 50  # good keys of one owner
 _SHAPE = re.compile(r"rd_([a-z0-9]{12})_([A-Za-z0-9_-]{43})\Z", re.ASCII)
 _NOTED_EVERY = timedelta(minutes=1)  # a write for each request would be one too many
 _LETTERS = string.ascii_lowercase + string.digits
-
-
-class KeyState(StrEnum):
-    """``ending``: good for two more weeks at most."""
-
-    GOOD = "good"
-    ENDING = "ending"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
 
 
 def made() -> tuple[str, str, str]:
