@@ -137,6 +137,15 @@ class Digest(StrEnum):
     WEEKLY = "weekly"
 
 
+class PurgeState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    HELD = "held"  # waits: something of the sync goes on
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Retained(StrEnum):
     """What is deleted once it is old. Live dead letters never are."""
 

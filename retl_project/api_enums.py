@@ -10,6 +10,8 @@ import monitoring.choices
 import syncs.choices
 import syncs.errors
 import syncs.records
+from monitoring.channels.registry import CHANNEL_KINDS
+from syncs.destinations.ruled import ASSIGNABLE
 
 OTHERWISE = {"Operation": "RowOperation", "Trigger": "RunTrigger"}  # where a shape has the name already
 MODULES: tuple[ModuleType, ...] = (syncs.choices, syncs.errors, syncs.records, dlq.choices, monitoring.choices)
@@ -28,4 +30,6 @@ def names() -> dict[str, list[str]]:
                     app = module.__name__.partition(".")[0].capitalize()
                     found[OTHERWISE.get(name, name if name not in found else f"{app}{name}")] = values
     unsaid = {"RowStateOrUnknown": ["unknown", *(state.value for state in dlq.choices.RowState if state.value)]}
+    unsaid["AssignableErrorType"] = [one.value for one in ASSIGNABLE]
+    unsaid["ChannelKind"] = list(CHANNEL_KINDS)
     return found | unsaid  # an enum with an empty member, which has a word in the API

@@ -112,7 +112,7 @@ class PurgeAdmin(ReadOnlyAdmin):
 
     def stop_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         demand(request, "add_purge")
-        if passes.stop(_line(pk).purge, by=user_of(request)):
+        if passes.stop(_line(pk).purge, by=user_of(request), door="admin"):
             messages.success(request, "It is stopped; what it deleted stays deleted.")
         else:
             messages.warning(request, "It was over already.")

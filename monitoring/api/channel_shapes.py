@@ -132,7 +132,7 @@ class ChannelSettingShape(Shape):
     default_value = serializers.CharField(source="default", allow_null=True)
 
 
-class ChannelKindShape(Shape):
+class KindOfChannelShape(Shape):
     kind = serializers.ChoiceField(choices=_KINDS)
     name = serializers.CharField()
     text = serializers.CharField(source="help")
@@ -146,7 +146,9 @@ class ChannelKindShape(Shape):
 
 class DeliveryShape(Shape):
     id = serializers.IntegerField()
-    key = serializers.UUIDField(help_text="The same at every attempt: the header webhook-id.")
+    message_id = serializers.CharField(
+        source="message.id", default="", help_text="The header webhook-id: the same at every attempt, and when sent again."
+    )
     channel_id = serializers.IntegerField(allow_null=True, help_text="Null: an email to the person.")
     channel = serializers.CharField(source="channel.name", allow_null=True)
     user_id = serializers.IntegerField(allow_null=True, help_text="Whom it is for, where it goes to one person.")

@@ -13,11 +13,11 @@ from rest_framework.response import Response
 from monitoring.api.base import DOOR, naming
 from monitoring.api.channel_shapes import (
     ChannelDetailShape,
-    ChannelKindShape,
     ChannelShape,
     ChannelTestShape,
     CreatedChannelShape,
     EditedChannelShape,
+    KindOfChannelShape,
     NewChannelShape,
     RedeliveredShape,
     RotateChannelShape,
@@ -220,7 +220,7 @@ class ChannelKinds(Resource):
     tag = "Channels"
 
     @operation(
-        "Kinds of channels, with their settings", scope=Scope.READ, permission=_SEE, shape=ChannelKindShape, is_list=True
+        "Kinds of channels, with their settings", scope=Scope.READ, permission=_SEE, shape=KindOfChannelShape, is_list=True
     )
     def list(self, request: Request) -> Response:
         return self.listed(request, channel_list.kinds())

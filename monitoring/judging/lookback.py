@@ -61,7 +61,7 @@ def look_back(facts: Facts, limits: Limits, chosen: Collection[str], since: date
     spans: list[Span] = []
     before = ""
     changes: tuple[ChangeFact, ...] = ()
-    for at, until in zip(moments, [*moments[1:], facts.now], strict=True):
+    for at, until in zip(moments, [*moments, facts.now][1:], strict=True):
         then = replace(_as_of(facts, at), status=before, changes=changes)
         made = judge(then, limits, chosen)
         if before and made.status != before:

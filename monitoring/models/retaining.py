@@ -44,7 +44,7 @@ class Purge(models.Model):
     kept_count = models.PositiveBigIntegerField(default=0)  # old enough, but something still needs it
     bytes_freed = models.PositiveBigIntegerField(default=0)  # an estimate, 0 where nobody knows
     lease_until = models.DateTimeField(null=True, blank=True)
-    door = models.CharField(max_length=10, default="system")  # admin, cli; system: by the day
+    door = models.CharField(max_length=10, default="system")  # admin, api, cli; system: by the day
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from functools import cache
+from typing import Any
 from zoneinfo import available_timezones
 
 from monitoring.choices import Digest, Follows, Severity
@@ -48,6 +49,31 @@ class Quiet:
 class Choices:
     of: Mapping[Follows, Choice]
     quiet: Quiet = field(default_factory=Quiet)
+
+
+def changed(held: Choices, given: Mapping[str, Any]) -> Choices:
+    """``given`` over what holds: choices by what they follow, each as a mapping of its fields; and the fields of the quiet
+    hours, as columns of ``Subscription``. What is left out stays."""
+    of = {follows: replace(choice, **_typed(given.get(follows.value, {}))) for follows, choice in held.of.items()}
+    quiet = {field: given[name] for name, field in _QUIET.items() if name in given}
+    quiet |= {name: time.fromisoformat(quiet[name]) for name in ("begin", "end") if quiet.get(name)}
+    if "lets_through" in quiet:
+        quiet["lets_through"] = Severity(quiet["lets_through"])
+    return Choices(of, replace(held.quiet, **quiet))
+
+
+_QUIET = {
+    "timezone": "timezone",
+    "quiet_from": "begin",
+    "quiet_until": "end",
+    "quiet_lets_through": "lets_through",
+    "fallback_id": "fallback_id",
+}
+
+
+def _typed(given: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = {"min_severity": Severity, "digest": Digest}
+    return {name: kinds[name](value) if name in kinds else value for name, value in given.items()}
 
 
 class ChoicesRefusedError(ValueError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
@@ -44,9 +45,15 @@ def channels() -> QuerySet[Channel]:
     return Channel.objects.exclude(kind__in=NOT_PERSONAL).order_by("name")
 
 
+def lock(user: User) -> None:
+    """Orders those who write what a person is told of, whether there is anything yet or not; within a transaction."""
+    get_user_model()._default_manager.select_for_update(no_key=True, of=("self",)).only("pk").get(pk=user.pk)
+
+
 @transaction.atomic
 def save(user: User, wanted: Choices, *, now: datetime, door: str) -> bool:
     """Keep what he chose. False: it is what held already. Raises ``ChoicesRefusedError``, with nothing kept."""
+    lock(user)
     offered = {one.pk: one for one in channels()}
     if found := problems(wanted, offered, email=user.email):
         raise ChoicesRefusedError(found)

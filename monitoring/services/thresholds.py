@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
+from dlq.services.moves import ActRefusedError
 from monitoring.judging import lookback, timing
 from monitoring.judging.facts import Facts
 from monitoring.judging.limits import Limits
@@ -19,6 +20,7 @@ from monitoring.models import SyncPolicy
 from monitoring.services import evaluation, facts, policies, status_history
 from monitoring.services.status_history import Part
 from monitoring.services.threshold_words import GROUPS, THRESHOLDS, Threshold
+from syncs.connectors import Issue
 from syncs.models import Sync
 from syncs.services import audit, touches
 
@@ -198,14 +200,41 @@ def _contradictions(limits: Limits, values: Mapping[str, Any], sync: Facts | Non
     return found
 
 
+class ThresholdsRefusedError(ActRefusedError):
+    """``issues``: what of it cannot be, by ``values.<name>``."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.issues = tuple(Issue(f"values.{name}", text) for name, text in problems.items())
+        super().__init__(" ".join(problems.values()), field=self.issues[0].field)
+
+
+def over(sync: Sync, given: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """``given`` over what is saved, None for the default, checked. Raises ``ThresholdsRefusedError``."""
+    policy = SyncPolicy.objects.filter(pk=sync.pk).first()
+    saved = {name: getattr(policy, name, None) for name in THRESHOLDS}
+    values, problems = read(typed({**saved, **given}), facts.load(sync.pk, now, past=LOOK_BACK))
+    if problems:
+        raise ThresholdsRefusedError(problems)
+    return values
+
+
+def typed(values: Mapping[str, Any]) -> dict[str, str]:
+    """As somebody would write them into the fields."""
+    return {name: _text(value) for name, value in values.items()}
+
+
+def lock(sync: Sync) -> None:
+    """Orders those who write thresholds of it, whether it has any yet or not; within a transaction."""
+    Sync.objects.select_for_update(no_key=True, of=("self",)).only("pk").get(pk=sync.pk)
+
+
 def save(sync: Sync, values: Mapping[str, Any], *, by: User, door: str) -> bool:
     """Write them and have the sync judged. ``values``: from ``read``, without problems. False: they were so already."""
     with transaction.atomic():
-        # The sync's row orders two people who save at once, whether it has thresholds yet or not.
-        Sync.objects.select_for_update(no_key=True, of=("self",)).only("pk").get(pk=sync.pk)
+        lock(sync)
         policy = SyncPolicy.objects.filter(pk=sync.pk).first()
-        before = {name: _plain(getattr(policy, name, None)) for name in THRESHOLDS}
-        changes = audit.differences(before, {name: _plain(value) for name, value in values.items()})
+        before = {name: plain(getattr(policy, name, None)) for name in THRESHOLDS}
+        changes = audit.differences(before, {name: plain(value) for name, value in values.items()})
         if not changes:
             return False
         known = {"updated_by": by, "updated_at": timezone.now()}
@@ -217,6 +246,6 @@ def save(sync: Sync, values: Mapping[str, Any], *, by: User, door: str) -> bool:
     return True
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON has it: 1.50 and 1.5 are the same."""
     return float(value) if isinstance(value, Decimal) else value

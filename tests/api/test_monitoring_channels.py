@@ -100,7 +100,7 @@ def test_delivery_shows_its_attempts_and_is_sent_again(server: Server) -> None:
     Delivery.objects.update(state=DeliveryState.DEAD)
     made = client.post(f"{address}/redeliver")
     assert made.status_code == 201
-    assert client.get(made["Location"]).json()["key"] == found["key"]
+    assert client.get(made["Location"]).json()["message_id"] == found["message_id"]
     assert [one["id"] for one in client.get("/api/v1/deliveries", {"state": "dead"}).json()["data"]] == [delivery.pk]
     assert client.get("/api/v1/deliveries", {"event": "test"}).json()["data"] == []
     assert said(client.get("/api/v1/deliveries", {"state": "lost"}))[2].keys() == {"state"}

@@ -341,8 +341,8 @@ def test_a_purge_that_is_stopped_deletes_no_more(sync: Sync):
         passes.request(Retained.STEPS, by=None, door="cli", is_dry_run=True)
     held = work.claim(made.pk)
     assert held is not None
-    assert passes.stop(made, by=None)
-    assert not passes.stop(made, by=None)
+    assert passes.stop(made, by=None, door="cli")
+    assert not passes.stop(made, by=None, door="cli")
     with pytest.raises(work.LostError):
         work._batch(held, {0: 0})
     assert Step.objects.count() == 1
@@ -362,7 +362,7 @@ def test_what_nobody_foresaw_ends_a_purge_by_name(sync: Sync, monkeypatch: pytes
 def test_the_first_purge_by_the_day_only_looks(sync: Sync, settings: Any, django_capture_on_commit_callbacks: Any):
     settings.RETL = {**settings.RETL, "PURGE_HOUR": 3}
     at = datetime.fromisoformat("2026-03-01T03:00:00+00:00")
-    passes.stop(passes.request(Retained.STEPS, by=None, door="cli", is_dry_run=False), by=None)
+    passes.stop(passes.request(Retained.STEPS, by=None, door="cli", is_dry_run=False), by=None, door="cli")
     old_run(sync, steps=1)
     made = passes.start_due(at - timedelta(seconds=1))
     assert {one.kind for one in made} == {kind for kind in Retained if rules.KINDS[kind].days}

@@ -56,6 +56,14 @@ class Figures:
     going: Line | None
     next_at: datetime | None
 
+    @property
+    def about(self) -> rules.Kind:
+        return rules.KINDS[self.kind]
+
+    @property
+    def least(self) -> int:
+        return rules.least(self.kind)
+
 
 def all_of_them(now: datetime | None = None) -> list[Figures]:
     """Every kind, in the order of the vocabulary."""

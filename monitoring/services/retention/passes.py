@@ -64,7 +64,7 @@ def start() -> None:
     ring_next()
 
 
-def stop(purge: Purge, *, by: User | None) -> bool:
+def stop(purge: Purge, *, by: User | None, door: str) -> bool:
     """What it deleted stays deleted. False: it was over already."""
     who = by.get_username() if by else "the command line"
     now = timezone.now()
@@ -72,7 +72,7 @@ def stop(purge: Purge, *, by: User | None) -> bool:
     with transaction.atomic():
         if not going.update(is_over=True, lease_until=None, finished_at=now, touched_at=now, message=f"Stopped by {who}."):
             return False
-        audit.record("purge_stopped", purge, by=by, door="admin" if by else "cli")
+        audit.record("purge_stopped", purge, by=by, door=door)
     return True
 
 

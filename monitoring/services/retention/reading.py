@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.db.models import QuerySet
 
-from monitoring.choices import Retained
+from monitoring.choices import PurgeState, Retained
 from monitoring.models import Purge
 from monitoring.services.retention import rules
 
@@ -20,7 +20,7 @@ class Line:
 
     purge: Purge
     name: str
-    state: str
+    state: PurgeState
     word: str
     by: str
     took: timedelta | None
@@ -38,14 +38,17 @@ def line(purge: Purge) -> Line:
     return Line(purge, rules.name(Retained(purge.kind)), state, word, _by(purge), took)
 
 
-def _state(purge: Purge) -> tuple[str, str]:
+def _state(purge: Purge) -> tuple[PurgeState, str]:
     if not purge.is_over:
         if purge.lease_until is None and not purge.place and not purge.message:
-            return ("queued", "Queued")
-        return ("held", "Waits") if purge.message else ("running", "Looking" if purge.is_dry_run else "Deleting")
+            return PurgeState.QUEUED, "Queued"
+        return (
+            (PurgeState.HELD, "Waits") if purge.message else (PurgeState.RUNNING, "Looking" if purge.is_dry_run else "Deleting")
+        )
     if purge.message:
-        return ("cancelled", "Stopped") if purge.message.startswith("Stopped") else ("failed", "Failed")
-    return ("succeeded", "Dry run" if purge.is_dry_run else "Done")
+        is_stopped = purge.message.startswith("Stopped")
+        return (PurgeState.CANCELLED, "Stopped") if is_stopped else (PurgeState.FAILED, "Failed")
+    return PurgeState.SUCCEEDED, "Dry run" if purge.is_dry_run else "Done"
 
 
 def _by(purge: Purge) -> str:

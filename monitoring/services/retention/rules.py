@@ -146,14 +146,18 @@ def read(kind: Retained, text: str) -> int | None:
 @transaction.atomic
 def keep(kind: Retained, number: int | None, *, by: User | None, door: str) -> bool:
     """From the next purge on. ``number``: as ``read`` gave it. False: it is so already."""
-    default = KINDS[kind].days
-    RetentionRule.objects.bulk_create([RetentionRule(kind=kind, days=default)], ignore_conflicts=True)
-    rule = RetentionRule.objects.select_for_update().get(kind=kind)
+    rule = locked(kind)
     if rule.days == number:
         return False
     RetentionRule.objects.filter(pk=rule.pk).update(days=number, updated_by=by, updated_at=timezone.now())
     audit.record("changed", rule, by=by, door=door, detail={"days": [rule.days, number]})
     return True
+
+
+def locked(kind: Retained) -> RetentionRule:
+    """The rule, made where there is none, for who will write it; within a transaction."""
+    RetentionRule.objects.bulk_create([RetentionRule(kind=kind, days=KINDS[kind].days)], ignore_conflicts=True)
+    return RetentionRule.objects.select_for_update().get(kind=kind)
 
 
 def history(kind: Retained) -> list[AuditEvent]:
