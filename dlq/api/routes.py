@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlq.api.exports import Exports
+from dlq.api.imports import Imports
 from dlq.api.operations import Operations
 from dlq.api.entries import DeadLetters
 from dlq.api.grouping_rules import GroupingRules
@@ -19,4 +20,5 @@ RESOURCES: list[tuple[str, type[Resource]]] = [
     ("operations", Operations),
     ("exports", Exports),
     ("saved-views", SavedViews),
+    ("imports", Imports),
 ]

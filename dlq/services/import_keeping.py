@@ -17,7 +17,7 @@ from django.core import signing
 
 from dlq.choices import Door, EditState, EntryStatus, EventKind
 from dlq.models import DLQEntry, DLQEvent, PayloadEdit
-from dlq.services import edits, export_files, moves
+from dlq.services import edits, export_files, imports, moves
 from dlq.services.imports import Correction, Proposal
 from dlq.services.moves import ActRefusedError
 
@@ -73,6 +73,17 @@ def remove_old() -> None:
     for path in export_files.folder().glob(f"{_PREFIX_OF_FILES}*"):
         if path.stat().st_mtime < limit:
             path.unlink(missing_ok=True)
+
+
+def finish(waiting: Waiting, *, reason: str, by: User, door: Door) -> Proposal:
+    """Keep what was looked at. Raises ``ActRefusedError``, also where the file would change something else by now."""
+    proposal = imports.propose(waiting.raw, waiting.name, by=by, is_masked=True)
+    if proposal.digest != waiting.seen:
+        discard(waiting)
+        raise ActRefusedError("Dead letters have changed since the file was looked at, so nothing is kept. Look at it again.")
+    keep(proposal, reason=reason, by=by, door=door)
+    discard(waiting)
+    return proposal
 
 
 def keep(proposal: Proposal, *, reason: str, by: User, door: Door) -> int:

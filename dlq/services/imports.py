@@ -68,8 +68,11 @@ class Proposal:
 # --- Looking
 
 
-def propose(raw: bytes, name: str, *, by: User) -> Proposal:
-    """What the file would change. Raises ``ActRefusedError`` (``field`` "file") where the file as a whole cannot be taken."""
+def propose(raw: bytes, name: str, *, by: User, is_masked: bool = False) -> Proposal:
+    """What the file would change. ``is_masked``: hidden values are masked for whoever may see them, too.
+
+    Raises ``ActRefusedError`` (``field`` "file") where the file as a whole cannot be taken.
+    """
     names, lines = import_files.read(raw, name)
     known = CorrectionResource.names()
     if "id" not in names:
@@ -81,7 +84,7 @@ def propose(raw: bytes, name: str, *, by: User) -> Proposal:
         raise import_files.refused("The file has the payload twice, whole and by fields. Delete one of the two.")
     wanted = {*known, *flat}
     proposal = Proposal(ignored=tuple(one for one in names if one and one not in wanted))
-    reader = _Reader(proposal, by)
+    reader = _Reader(proposal, by, may_see=not is_masked and by.has_perm("dlq.reveal_dlqentry"))
     for start in range(0, len(lines), _CHUNK):
         reader.read(lines[start : start + _CHUNK])
     return proposal
@@ -90,11 +93,11 @@ def propose(raw: bytes, name: str, *, by: User) -> Proposal:
 class _Reader:
     """Matches lines with entries, chunk by chunk: a few queries each."""
 
-    def __init__(self, proposal: Proposal, by: User) -> None:
+    def __init__(self, proposal: Proposal, by: User, *, may_see: bool) -> None:
         self._proposal = proposal
         self._by = by
         self._masker = masking.masker()
-        self._may_see = by.has_perm("dlq.reveal_dlqentry")
+        self._may_see = may_see
         self._seen: dict[int, int] = {}
         self._key_fields: dict[tuple[int, int | None], list[str]] = {}
 

@@ -100,6 +100,8 @@ def _given(made: Operation, request: Request) -> dict[str, Any]:
     if request.method in ("GET", "HEAD"):
         return {}
     data = request.data  # read in any case: a body that is not understood is never passed over
+    if made.upload and not data:
+        data = Upload(b"")
     if isinstance(data, Upload) != bool(made.upload):
         raise exceptions.UnsupportedMediaType(request.content_type or "none")
     if isinstance(data, Upload):

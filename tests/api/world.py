@@ -11,11 +11,11 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from dlq.models import DLQEntry, SavedView
-from dlq.services import snapshots
+from dlq.services import import_keeping, imports, snapshots
 from dlq.services.entry_filter import EntryFilter
 from dlq.services.snapshots import BulkKind
 from syncs.models import ApiKey, Step, SyncChain, SyncTrigger, SyncVersion
-from syncs.services import api_keys
+from syncs.services import api_keys, audit
 from tests import seeds
 from tests.api.kit import person
 from tests.security import role_world
@@ -55,6 +55,9 @@ def _names(world: SimpleNamespace, maker: User | None) -> Names:
         "confirm_assign": lambda: confirm(world, maker, BulkKind.ASSIGN),
         "confirm_reprocess": lambda: confirm(world, maker, BulkKind.REPROCESS),
         "confirm_export": lambda: confirm(world, maker, BulkKind.EXPORT),
+        "confirm_import": lambda: confirm_import(world, maker),
+        "service_account": lambda: world.serviceaccount.pk,
+        "audit_event": lambda: audit.record("changed", sync, by=None, door="system").pk,
         "name": lambda: f"{world.mark} new",
     }
 
@@ -64,6 +67,15 @@ def confirm(world: SimpleNamespace, maker: User | None, kind: BulkKind) -> str:
     newest = DLQEntry.objects.filter(sync=world.sync).latest("pk")
     whose = maker if maker is not None and maker.is_authenticated else world.user
     return snapshots.take(kind, EntryFilter(), user=User.objects.get(pk=whose.pk), ids=(newest.pk,)).token()
+
+
+def confirm_import(world: SimpleNamespace, maker: User | None) -> str:
+    """The token of a file that corrects the newest dead letter."""
+    newest = DLQEntry.objects.filter(sync=world.sync).latest("pk")
+    body = json.dumps(json.loads(newest.payload) | {"city": "Bonn"}).replace('"', '""')
+    raw, whose = f'id,payload\n{newest.pk},"{body}"\n'.encode(), maker or world.user
+    proposal = imports.propose(raw, "upload.csv", by=whose)
+    return import_keeping.store(raw, "upload.csv", proposal, by=whose)
 
 
 def _key(user: User) -> ApiKey:
