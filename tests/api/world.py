@@ -17,6 +17,7 @@ from dlq.services.snapshots import BulkKind
 from syncs.models import ApiKey, Step, SyncChain, SyncTrigger, SyncVersion
 from syncs.services import api_keys, audit
 from tests import seeds
+from tests.api import monitoring_world
 from tests.api.kit import person
 from tests.security import role_world
 
@@ -59,6 +60,7 @@ def _names(world: SimpleNamespace, maker: User | None) -> Names:
         "service_account": lambda: world.serviceaccount.pk,
         "audit_event": lambda: audit.record("changed", sync, by=None, door="system").pk,
         "name": lambda: f"{world.mark} new",
+        **monitoring_world.names(world, maker),
     }
 
 
