@@ -30,7 +30,7 @@ _LIMIT, _LONGEST_KEY = 20, 2_000
 
 class PreviewQueryShape(Shape):
     limit = serializers.IntegerField(min_value=1, max_value=100, default=_LIMIT, help_text="The first so many rows.")
-    key = serializers.ListField(
+    keys = serializers.ListField(
         child=StrictText(max_length=_LONGEST_KEY, trim_whitespace=False),
         max_length=MOST_KEYS,
         default=list,
@@ -126,7 +126,7 @@ class SyncPreviews(OfSync):
         description="Reads the warehouse and writes nothing, here or there.",
     )
     def preview(self, request: Request, id: str) -> Response:
-        found = previews.preview(self.find(seen(request), id), limit=self.asked["limit"], keys=self.asked["key"] or None)
+        found = previews.preview(self.find(seen(request), id), limit=self.asked["limit"], keys=self.asked["keys"] or None)
         return self.one(request, shown(found))
 
     @preview.mapping.post

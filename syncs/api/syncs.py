@@ -14,7 +14,6 @@ from syncs.api.sync_mapping import SyncMapping
 from syncs.api.sync_previews import SyncPreviews
 from syncs.api.sync_shapes import NewSyncShape, SyncChangeShape, SyncRowShape, SyncShape
 from syncs.choices import Scope
-from syncs.rest import etags
 from syncs.rest.operations import operation
 from syncs.rest.resources import user_of
 from syncs.services import archives, sync_edits
@@ -109,9 +108,8 @@ class Syncs(SyncActs, SyncPreviews, SyncMapping, SyncYaml):
         description="It is never deleted: its runs and dead letters stay. Refused while a run is live; see `archive`.",
     )
     def destroy(self, request: Request, id: str) -> Response:
-        sync = self.find(seen(request), id)
-        etags.demand(request, stamp(sync_edits.digest(sync)))
-        archives.archive(sync, by=user_of(request), door=API)
+        with self.edited(request, seen(request), id, lambda sync: stamp(sync_edits.digest(sync))) as sync:
+            archives.archive(sync, by=user_of(request), door=API)
         return self.nothing()
 
     def _change(self, request: Request, id: str) -> Response:

@@ -28,8 +28,8 @@ def once(request: Request, work: Callable[[], HttpResponseBase]) -> HttpResponse
     key = request.headers.get(HEADER, "")
     if request.method != "POST" or HEADER not in request.headers:
         return work()
-    if not key.strip() or len(key) > _LONGEST or not key.isascii() or not key.isprintable():
-        raise InvalidError([Issue(HEADER, f"Send 1 to {_LONGEST} printable ASCII characters.")])
+    if not key.strip() or len(key) > _LONGEST or not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidError([Issue(HEADER, f"Send 1 to {_LONGEST} printable ASCII characters, without spaces.")])
     record = idempotency.begin(caller_of(request), key, _fingerprint(request))
     if record is idempotency.Found.OTHER:
         raise Problem(

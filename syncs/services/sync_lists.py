@@ -30,7 +30,7 @@ def tagged(syncs: QuerySet[Any], names: Collection[str]) -> QuerySet[Any]:
 def searched(syncs: QuerySet[Any], text: str) -> QuerySet[Any]:
     """Those that have every word of the text in their name, description, object or destination; a phrase stands in quotes."""
     for word in smart_split(text):
-        if word.startswith(('"', "'")) and word[0] == word[-1]:
+        if len(word) > 2 and word[0] in "\"'" and word[0] == word[-1]:  # a quote by itself is looked for, as any other text
             word = unescape_string_literal(word)
         syncs = syncs.filter(reduce(or_, (Q(**{f"{name}__icontains": word}) for name in SEARCHED)))
     return syncs

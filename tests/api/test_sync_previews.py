@@ -58,7 +58,7 @@ def test_preview_says_what_a_run_would_do_with_each_row(world: World) -> None:
 
 
 def test_preview_of_chosen_rows_names_those_that_are_not_there(world: World, operator: Caller) -> None:
-    body = ok(operator.get(at(world, "preview"), {"key": ["4", "9"]}))
+    body = ok(operator.get(at(world, "preview"), {"keys": ["4", "9"]}))
     assert [row["key"] for row in body["rows"]] == ["4"]
     assert body["missing"] == ["9"]
 
@@ -76,7 +76,9 @@ def test_preview_that_cannot_be_read_is_refused(world: World, operator: Caller) 
     assert said(operator.get(at(world, "preview"), {"limit": 101}))[2].keys() == {"limit"}
     assert said(operator.get(at(world, "preview"), {"limit": "x"}))[2].keys() == {"limit"}
     assert said(operator.post(at(world, "preview"), {"keys": []}))[2].keys() == {"keys"}
-    Sync.objects.filter(pk=world.sync.pk).update(query="SELECT * FROM nowhere")
+    Sync.objects.filter(pk=world.sync.pk).update(key_columns="id, name")
+    assert said(operator.get(at(world, "preview"), {"keys": "1"}))[2].keys() == {"keys"}
+    Sync.objects.filter(pk=world.sync.pk).update(query="SELECT * FROM nowhere", key_columns="id")
     assert said(operator.get(at(world, "preview")))[:2] == (409, "refused")
     world.warehouse.unlink()
     assert said(operator.get(at(world, "preview")))[:2] == (409, "refused")

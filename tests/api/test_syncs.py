@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def test_list_filters_as_the_console_does(world: World, operator: Caller) -> Non
     assert sorted(found(operator, owner=["none", owner.pk])) == sorted(["Other", world.sync.name])
     assert found(operator, tag="finance") == ["Other"]
     assert found(operator, q="finance of") == ["Other"]
+    assert found(operator, q='"') == found(operator, q='""') == []
+    assert found(operator, q='"of finance"') == ["Other"]
     assert found(operator, destination=world.target.pk, archived="true") == ["Away"]
     assert found(operator, source=999) == []
     assert away.is_archived
@@ -373,3 +376,28 @@ def test_support_may_pause_many_and_not_run_them(world: World) -> None:
     assert said(support.post(f"{SYNCS}/acts", {"act": "run", "ids": [world.sync.pk]}))[:2] == (403, "forbidden")
     ok(support.post(f"{SYNCS}/acts", {"act": "pause", "ids": [world.sync.pk]}))
     assert User.objects.filter(pk=support.user.pk if support.user else 0).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_clients_that_save_at_once_one_wins_and_the_others_are_told(world: World) -> None:
+    clients = [caller("operator") for _ in range(3)]
+    etag = clients[0].get(at(world.sync))["ETag"]
+    meet, heard = threading.Barrier(len(clients)), []
+
+    def save(number: int, client: Caller) -> None:
+        try:
+            meet.wait(timeout=60)
+            answer = client.patch(at(world.sync), {"max_attempts": 10 + number}, headers={"If-Match": etag})
+            heard.append((answer.status_code, number))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=save, args=pair) for pair in enumerate(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(code for code, _ in heard) == [200, 412, 412]
+    won = next(number for code, number in heard if code == 200)
+    assert Sync.objects.get(pk=world.sync.pk).max_attempts == 10 + won
+    assert [version.snapshot["max_attempts"] for version in world.sync.versions.all()] == [10 + won]
