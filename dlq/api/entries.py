@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dlq.api.correcting import Correcting
-from dlq.api.entry_filters import EntryFilters
+from dlq.api.entry_filters import EntryFilters, position
 from dlq.api.entry_shapes import (
     CarryingStepShape,
     CursorQueryShape,
@@ -28,7 +28,6 @@ from dlq.api.entry_views import calls_of, shown
 from dlq.models import DLQEntry
 from dlq.services import attempts, entry_detail, live, paging, rule_drafts, sight, tally
 from dlq.services.lines import lines
-from dlq.services.paging import Position
 from dlq.services.sight import Sight
 from syncs.choices import Scope
 from syncs.rest import paging as cut
@@ -57,8 +56,7 @@ class DeadLetters(Correcting):
     def list(self, request: Request) -> Response:
         asked = cut.wanted(request)
         found = EntryFilters.settled(request.query_params, asked, user=user_of(request))
-        after = None if asked.after is None else Position.parse(str(asked.after["at"]))
-        page = paging.page(found, after=after, size=asked.limit, facets=tally.counts(found))
+        page = paging.page(found, after=position(asked), size=asked.limit, facets=tally.counts(found))
         if page.problem:
             raise RefusedError(page.problem)
         following = asked.cursor({"at": str(page.older), **EntryFilters.kept(found)}) if page.older else None
@@ -144,8 +142,7 @@ class DeadLetters(Correcting):
     def passport(self, request: Request, id: str) -> Response:
         entry = self.entry(request, id)
         asked = cut.wanted(request)
-        before = None if asked.after is None else Position.parse(str(asked.after["at"]))
-        _entry, found = entry_detail.row_passport(entry, user=user_of(request), before=before)
+        _entry, found = entry_detail.row_passport(entry, user=user_of(request), before=position(asked))
         following = asked.cursor({"at": str(found.older)}) if found.older else None
         about = {name: getattr(found, name) for name in ("entry_count", "moments", "standings", "under_way")}
         return self.one(request, {**about, "next": following})

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
-from urllib.parse import parse_qs
 
 import django_filters as df
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from dlq.choices import EntryStatus, RowState
 from dlq.models import DLQEntry
 from dlq.services import selection
 from dlq.services.entry_filter import AGES, ANY, BETWEEN, UNKNOWN_ROW, WINDOWS, EntryFilter
+from dlq.services.paging import Position
 from syncs.connectors import Issue
 from syncs.errors import ErrorType
 from syncs.rest.filters import PAGE_NAMES, IdFilter, IdsFilter, StrictFilterSet, TextFilter, TextsFilter, WordsFilter
@@ -77,17 +80,45 @@ class EntryFilters(StrictFilterSet):
     def settled(cls, query: QueryDict, asked: Wanted, *, user: Any) -> EntryFilter:
         """The same with everything relative fixed: at this moment on the first page, as then on those after it."""
         chosen = cls.chosen(query, user=user)
-        if asked.after is None:
+        kept = asked.after.get(_SETTLED) if asked.after is not None else None
+        if kept is None:
             return chosen.at(timezone.now())
-        parsed = selection.parse(parse_qs(str(asked.after.get(_SETTLED, "")), keep_blank_values=True), user=user)
-        if parsed.problems:
-            raise InvalidError([Issue("cursor", "What it filters by is not there any more. Begin without a cursor.")])
-        return parsed.filter.at(timezone.now())
+        since, older_than, syncs, groups, is_deep = kept
+        then = replace(
+            chosen,
+            window="",
+            since=_moment(since),
+            age="",
+            older_than=_moment(older_than),
+            connection_sync_ids=_ids(syncs),
+            text_group_ids=_ids(groups),
+            is_text_deep=is_deep,
+        )
+        return then.at(timezone.now())
 
     @staticmethod
-    def kept(found: EntryFilter) -> dict[str, str]:
-        """What a cursor carries of it."""
-        return {_SETTLED: found.query()}
+    def kept(found: EntryFilter) -> dict[str, Any]:
+        """What a cursor carries of a settled filter: what the address does not say. Short, for addresses have a limit."""
+        times = [None if at is None else at.isoformat() for at in (found.since, found.older_than)]
+        return {_SETTLED: [*times, found.connection_sync_ids, found.text_group_ids, found.is_text_deep]}
+
+
+def position(asked: Wanted) -> Position | None:
+    """Where a page begins; None: at the newest. Raises ``InvalidError`` for a cursor of an earlier release."""
+    if asked.after is None:
+        return None
+    found = Position.parse(str(asked.after.get("at", "")))
+    if found is None:
+        raise InvalidError([Issue("cursor", "This cursor is of another version. Begin without one.")])
+    return found
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else parse_datetime(text)
+
+
+def _ids(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)
 
 
 cast("dict[str, df.Filter]", EntryFilters.base_filters).update(_declared())

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from dlq.api.entry_filters import EntryFilters
 from dlq.choices import Door, EntryStatus
-from dlq.models import DLQEntry, DLQEvent
+from dlq.models import DLQEntry, DLQEvent, ErrorGroup
 from dlq.services import selection
 from dlq.services.selection import PARAMETERS
 from syncs.errors import ErrorType
@@ -121,6 +121,22 @@ def test_pages_stay_right_while_rows_arrive_and_spans_stay_where_they_were() -> 
     assert len(ids(third)) == 1
     assert third.json()["meta"]["page"]["next"] is None
     assert "cursor" in said(client.get(LIST, {"failed": "7d", "cursor": cursor}))[2]
+
+
+def test_search_goes_on_with_the_groups_that_it_began_with() -> None:
+    run = make_run(make_sync())
+    first, later = make_group(run.sync, title="odd words"), make_group(run.sync, title="other words")
+    make_entries(3, run, first, message="")
+    make_entries(2, run, later, message="")
+    client = caller("viewer")
+    page = client.get(LIST, {"q": "odd", "connection": run.sync.source_id, "limit": 2})
+    assert len(ids(page)) == 2
+    ErrorGroup.objects.filter(pk=later.pk).update(title="odd words too")
+    rest = client.get(
+        LIST, {"q": "odd", "connection": run.sync.source_id, "limit": 9, "cursor": page.json()["meta"]["page"]["next"]}
+    )
+    assert len(ids(rest)) == 1
+    assert len(ids(client.get(LIST, {"q": "odd"}))) == 5
 
 
 def test_cursor_gives_nobody_what_they_do_not_see() -> None:
