@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 NAMES = {
+    "api": "bench.api",
     "engine": "bench.engine",
     "export": "bench.export",
     "memory": "bench.memory",

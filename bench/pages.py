@@ -167,15 +167,17 @@ def _day(days: int) -> str:
     return (timezone.now() - timedelta(days=days)).date().isoformat()
 
 
-def measure(requests: int, only: str, found: Mapping[str, list[str]] | None = None) -> list[dict[str, Any]]:
-    """``found``: name -> addresses asked for in turn; without it, the pages of the dead letters."""
+def measure(requests: int, only: str, found: Mapping[str, list[str]] | None = None, *, key: str = "") -> list[dict[str, Any]]:
+    """``found``: name -> addresses asked for in turn; without it, the pages of the dead letters. ``key``: of the API, to ask
+    with; without it somebody who is signed in asks."""
     from django.contrib.auth.models import User
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
-    client = Client()
-    client.force_login(User.objects.get(username="bench"))
+    client = Client(headers={"Authorization": f"Bearer {key}"} if key else {})
+    if not key:
+        client.force_login(User.objects.get(username="bench"))
     results = []
     for name, addresses in (pages() if found is None else found).items():
         if only not in name:
