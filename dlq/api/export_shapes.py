@@ -30,7 +30,7 @@ class NewExportShape(ChosenShape):
     columns = serializers.ListField(
         child=serializers.ChoiceField(COLUMNS),
         required=False,
-        allow_empty=False,
+        min_length=1,
         max_length=len(COLUMNS),
         help_text="In this order; left out: all.",
     )

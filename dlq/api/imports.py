@@ -38,18 +38,18 @@ class XlsxParser(UploadParser):
     media_type, most = XLSX, import_files.MAX_BYTES
 
 
-class FieldChangeShape(Shape):
+class FileFieldChangeShape(Shape):
     field = serializers.CharField()
     before = serializers.CharField(allow_null=True, help_text="JSON, hidden values masked; null: it was not there.")
     after = serializers.CharField(allow_null=True, help_text="JSON; null: it is taken away.")
 
 
-class CorrectionShape(Shape):
+class FileCorrectionShape(Shape):
     line = serializers.IntegerField(help_text="Of the file; the heading is 1.")
     entry_id = serializers.IntegerField()
     row_key = serializers.CharField()
     sync_id = serializers.IntegerField()
-    changes = FieldChangeShape(many=True)
+    changes = FileFieldChangeShape(many=True)
 
 
 class RefusedLineShape(Shape):
@@ -66,7 +66,7 @@ class ImportShape(Shape):
     correction_count = serializers.IntegerField()
     refused_count = serializers.IntegerField(help_text="Lines that cannot be taken; the others can be kept without them.")
     unchanged_count = serializers.IntegerField()
-    corrections = CorrectionShape(many=True, help_text=f"The first {SHOWN}.")
+    corrections = FileCorrectionShape(many=True, help_text=f"The first {SHOWN}.")
     refused = RefusedLineShape(many=True, help_text=f"The first {SHOWN}.")
     ignored_columns = serializers.ListField(child=serializers.CharField(), help_text="Columns that an import does not read.")
 

@@ -36,7 +36,7 @@ class NewOperationShape(Shape):
     waves = serializers.ListField(
         child=StrictInteger(min_value=1, max_value=WAVE_MAX),
         required=False,
-        allow_empty=False,
+        min_length=1,
         max_length=WAVES_MAX,
         help_text="Rows in each wave; the last size repeats. Left out: 1, 10, 100, 1,000, 10,000.",
     )

@@ -23,7 +23,7 @@ from syncs.rest.shapes import Id, Shape, StrictInteger, StrictText
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-SEVERAL = 200  # values of one condition
+SEVERAL = 10_000  # values of one condition
 _NUMBERS = ("sync", "connection", "group", "run", "attempts")
 _LISTS = ("status", "sync", "connection", "error_type", "error_code", "field", "code", "row")
 
@@ -33,7 +33,7 @@ def _words(pattern: str, **about: Any) -> StrictText:
 
 
 def _several(child: serializers.Field[Any, Any, Any, Any], text: str) -> serializers.ListField:
-    return serializers.ListField(child=child, required=False, allow_empty=False, max_length=SEVERAL, help_text=text)
+    return serializers.ListField(child=child, required=False, min_length=1, max_length=SEVERAL, help_text=text)
 
 
 class EntryFilterShape(Shape):
@@ -74,7 +74,7 @@ class ChosenShape(Shape):
 
     filter = EntryFilterShape(required=False, help_text="All that match; `{}`: every open one.")
     ids = serializers.ListField(
-        child=Id(), required=False, allow_empty=False, max_length=MAX_TICKED, help_text="These dead letters, by their ids."
+        child=Id(), required=False, min_length=1, max_length=MAX_TICKED, help_text="These dead letters, by their ids."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
