@@ -19,19 +19,25 @@ from syncs.choices import SyncStatus
 from syncs.errors import ErrorType
 from syncs.rest.shapes import Id, Shape
 
+_MOST = 50  # values of one filter
+
 
 class StatsQueryShape(Shape):
     period = serializers.ChoiceField(
         list(SPANS), default=DEFAULT, help_text="Whole hours, days or weeks in UTC up to now; the last step is not over."
     )
-    sync = serializers.ListField(child=Id(), required=False, help_text="Only these syncs.")
-    tag = serializers.ListField(child=serializers.CharField(max_length=40), required=False, help_text="With any of these tags.")
+    sync = serializers.ListField(child=Id(), max_length=_MOST, required=False, help_text="Only these syncs.")
+    tag = serializers.ListField(
+        child=serializers.CharField(max_length=40), max_length=_MOST, required=False, help_text="With any of these tags."
+    )
     owner = serializers.ListField(
         child=serializers.RegexField(r"^(none|[1-9][0-9]{0,17})$"),
         required=False,
         help_text="Of these people; `none`: nobody's.",
     )
-    connection = serializers.ListField(child=Id(), required=False, help_text="That read from or write to any of these.")
+    connection = serializers.ListField(
+        child=Id(), max_length=_MOST, required=False, help_text="That read from or write to any of these."
+    )
     top = serializers.IntegerField(
         min_value=1, max_value=500, default=50, help_text="How many syncs are named, those with the most trouble first."
     )

@@ -15,9 +15,9 @@ from syncs.admin import acts
 from syncs.admin.address import sync_url
 from syncs.choices import StepKind, StepStatus
 from syncs.console import charts, links, words
-from syncs.errors import ErrorType
 from syncs.models import Run, Step
 from syncs.services import overview, run_requests
+from syncs.services.run_sight import RunSight, last_status
 
 AXIS = 240.0  # width of a step's bar in SVG units
 # The parts of the equation, in the colours of the bar.
@@ -30,16 +30,16 @@ _PARTS = (
 
 
 def context(request: HttpRequest, run: Run) -> dict[str, Any]:
-    steps = overview.step_page(run, _start(request))
+    steps, sight = overview.step_page(run, _start(request)), RunSight()
     return {
         **live(request, run),
         "title": f"Run {run.pk}",
         "steps": steps,
-        "head": _rows(run, steps.head),
-        "tail": _rows(run, steps.tail),
+        "head": _rows(run, steps.head, sight),
+        "tail": _rows(run, steps.tail, sight),
         "axis": run.duration(),
         "next_start": steps.head[-1].number + 1 if steps.start is not None and steps.head else None,
-        "errors": _errors(run),
+        "errors": _errors(run, sight),
     }
 
 
@@ -57,7 +57,7 @@ def live(request: HttpRequest, run: Run) -> dict[str, Any]:
         "parts": parts(run),
         "entries_url": links.entries(run=str(run.pk)),
         "evidence_url": links.page("admin:dlq_dlqentry_evidence", run=str(run.pk)),
-        "failure": _failure(run),
+        "failure": RunSight().failure(run),
         "version_url": _version_url(run),
         "cancel_url": reverse("admin:syncs_run_act", args=(run.pk, "cancel")),
         "again_url": reverse("admin:syncs_run_act", args=(run.pk, "again")),
@@ -87,43 +87,29 @@ def _start(request: HttpRequest) -> int | None:
     return int(text)
 
 
-def _failure(run: Run) -> dict[str, str] | None:
-    if not run.failure_message:
-        return None
-    kind = ErrorType(run.failure_type) if run.failure_type in set(ErrorType) else None
-    return {
-        "message": run.failure_message,
-        "label": kind.info.label if kind else "",
-        "remedy": kind.info.remedy if kind else "",
-    }
-
-
 def _version_url(run: Run) -> str:
     return reverse("admin:syncs_sync_version", args=(run.sync_id, run.version.number)) if run.version else ""
 
 
-def _errors(run: Run) -> list[dict[str, Any]]:
-    found = []
-    for line in run.error_summary:
-        kind = ErrorType(line["type"]) if line.get("type") in set(ErrorType) else ErrorType.UNKNOWN
-        found.append({**line, "label": kind.info.label, "url": links.entries(run=str(run.pk), error_type=kind.value)})
-    return found
+def _errors(run: Run, sight: RunSight) -> list[dict[str, Any]]:
+    return [{**line, "url": links.entries(run=str(run.pk), error_type=line["error_type"])} for line in sight.errors(run)]
 
 
-def _rows(run: Run, steps: Iterable[Step]) -> list[dict[str, Any]]:
+def _rows(run: Run, steps: Iterable[Step], sight: RunSight) -> list[dict[str, Any]]:
     total = (run.duration() or timedelta()).total_seconds()
-    return [_row(run, step, total) for step in steps]
+    return [_row(run, step, total, sight) for step in steps]
 
 
-def _row(run: Run, step: Step, total: float) -> dict[str, Any]:
+def _row(run: Run, step: Step, total: float, sight: RunSight) -> dict[str, Any]:
     begin = run.started_at or step.started_at
     end = step.finished_at or run.finished_at or timezone.now()
-    attempts = [_attempt(attempt) for attempt in step.attempts]
+    attempts = [_attempt(sight.attempt(attempt)) for attempt in step.attempts]
     return {
         "step": step,
         "name": _name(step),
+        "message": sight.text(step.message),
         "attempts": attempts,
-        "code": next((a["http_status"] for a in reversed(attempts) if a.get("http_status")), None),
+        "code": last_status(step.attempts),
         "seconds": (end - step.started_at).total_seconds(),
         "box": charts.bar((step.started_at - begin).total_seconds(), (end - begin).total_seconds(), total, width=AXIS),
         "fill": "mute" if step.kind == StepKind.WAIT else charts.fill(step.status),
@@ -141,7 +127,7 @@ def _name(step: Step) -> str:
 
 
 def _attempt(attempt: dict[str, Any]) -> dict[str, Any]:
-    """As stored (``engine.ports.Attempt``), with its time as a time."""
+    """With its time as a time, and its signal in words."""
     moment = attempt.get("started_at")
     signal = str(attempt.get("signal") or "").replace("_", " ")
     return {**attempt, "signal": signal, "started_at": parse_datetime(moment) if isinstance(moment, str) else moment}

@@ -137,9 +137,9 @@ class Log(Resource):
         permission="syncs.view_run",
         shape=RunLogLineShape,
         is_page=True,
-        description="While the run lives, `next` is always given: ask again with it, after `Retry-After` seconds, for what came "
-        "since (maybe nothing). It is null once the run has ended and its last line, `ended`, was given. No line is left out and "
-        "none comes twice. Lines of one page are in the order of time.",
+        description="While the run lives, `next` is always given: ask again with it, after `Retry-After` seconds, for what "
+        "came since (maybe nothing). It is null once the run has ended and its last line, `ended`, was given. No line is left "
+        "out and none comes twice. Lines of one page are in the order of time.",
     )
     def list(self, request: Request, run_id: str) -> Response:
         run: Run = self.find(run_list.whole(request.user), run_id, "No run of that number")

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import django_filters as df
+from django.core.validators import RegexValidator
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
@@ -153,7 +154,7 @@ class ResourceSchema(AutoSchema):
             found.append(_parameter("fields", str, "Only these fields of the answer, with commas between."))
         if self.method == "POST" and not about.is_secret:
             text = "Any text of your own; the same POST sent again within 24 hours is done once."
-            schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+            schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*[!-~][ -~]*$"}
             found.append(OpenApiParameter("Idempotency-Key", schema, OpenApiParameter.HEADER, description=text))
         if about.needs_match:
             text = "The ETag of what you read, or `*`."
@@ -336,7 +337,8 @@ def _query(query: ShapeType) -> list[OpenApiParameter]:
 
 def _plain_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any]:
     if isinstance(field, serializers.ListField):
-        return {"type": "array", "items": _plain_schema(field.child)}
+        most = {"maxItems": field.max_length} if field.max_length else {}
+        return {"type": "array", "items": _plain_schema(field.child), **most}
     if isinstance(field, serializers.BooleanField):
         return {"type": "boolean"}
     if isinstance(field, serializers.ChoiceField):
@@ -353,4 +355,7 @@ def _plain_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any
         schema["maxLength"] = field.max_length  # type: ignore[attr-defined]
     if not getattr(field, "allow_blank", True):
         schema["minLength"] = 1
+    for one in field.validators if isinstance(field, serializers.RegexField) else ():
+        if isinstance(one, RegexValidator):
+            schema["pattern"] = str(getattr(one.regex, "pattern", one.regex))
     return schema

@@ -21,7 +21,7 @@ from syncs.services.run_sight import RunSight
 
 _END = 10**9  # the last line of a step
 _SAME = 64  # calls of one step that may bear the same number
-_GAPS_MOST = 500
+_GAPS_MOST = 200  # a cursor goes into an address, which most servers cut at 4 KB
 
 
 class LogEvent(StrEnum):

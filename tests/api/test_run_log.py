@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from dlq.models import DLQEvent
@@ -121,6 +122,18 @@ def test_answers_are_masked(run: Run) -> None:
     found = [str(get(client, run, part)) for part in ("steps", "steps/4", "log")]
     assert all("ana@example.com" not in text and "Cana" not in text for text in found)
     assert "BAD" in found[1]
+
+
+def test_page_of_the_console_hides_the_same(run: Run, admin_client: Client) -> None:
+    calls = [call(1, row_count=1, excerpt="ana@example.com is taken", message="ana@example.com is taken")]
+    Step.objects.filter(run=run, number=4).update(attempts=calls, message="ana@example.com is taken")
+    summary = [{"type": "validation", "code": "BAD", "field": "phone", "message": "Phone '+49 170 1' is not valid", "count": 3}]
+    Run.objects.update(error_summary=summary, failure_message="ana@example.com was refused")
+    page = admin_client.get(f"/admin/syncs/run/{run.pk}/change/").content.decode()
+    assert "is taken" in page
+    assert "is not valid" in page
+    assert "ana@example.com" not in page
+    assert "170" not in page
 
 
 # --- the log
