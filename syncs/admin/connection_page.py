@@ -15,7 +15,7 @@ from syncs.admin.address import connection_url, sync_url
 from syncs.choices import ConnectionRole, ConnectionState
 from syncs.console import audit_words, links
 from syncs.models import Connection, Sync
-from syncs.services import audit, connection_overview, connection_tests, connections, credentials
+from syncs.services import connection_overview, connection_reading, connection_tests, connections, credentials
 
 if TYPE_CHECKING:
     from syncs.admin.connections import ConnectionAdmin
@@ -35,7 +35,7 @@ def find(page: ConnectionAdmin, request: HttpRequest, pk: int, *, needs: str) ->
 def page(self: ConnectionAdmin, request: HttpRequest, *, pk: int) -> HttpResponse:
     connection = find(self, request, pk, needs="view")
     user = acts.user_of(request)
-    history = list(audit.history(connection)[:HISTORY_SHOWN])
+    history = list(connection_reading.history(connection, user)[:HISTORY_SHOWN])
     syncs = connection_overview.using(connection, user)
     described = connection_overview.described(connection)
     context = {

@@ -6,7 +6,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from syncs.choices import ConnectionRole, Scope, labelled
+from syncs.choices import ConnectionRole, Scope
 from syncs.connectors import ConfigField
 from syncs.rest.operations import operation
 from syncs.rest.resources import Resource
@@ -30,7 +30,7 @@ class SettingShape(Shape):
 
 
 class ConnectionKindShape(Shape):
-    role = serializers.ChoiceField(labelled(ConnectionRole))
+    role = serializers.ChoiceField(list(ConnectionRole))
     kind = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
     is_usable = serializers.BooleanField()

@@ -7,14 +7,14 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from syncs.choices import ConnectionRole, ConnectionState, Scope, labelled
+from syncs.choices import ConnectionRole, ConnectionState, Scope
 from syncs.models import Connection
 from syncs.rest.rights import has_scope
 from syncs.rest.shapes import Id, Shape, StrictText
 from syncs.services import connection_kinds, connection_reading
 from syncs.services.connection_tests import LastTest
 
-_ROLES, _STATES = labelled(ConnectionRole), labelled(ConnectionState)
+_ROLES, _STATES = list(ConnectionRole), list(ConnectionState)
 
 
 class ConnectionShape(Shape):
@@ -188,7 +188,10 @@ class ConnectionEventShape(Shape):
     actor = serializers.SerializerMethodField(help_text="A user name; null: nobody, see `door`.")
     door = serializers.CharField(help_text="admin, api, cli or system.")
     act = serializers.CharField()
-    detail = serializers.DictField(help_text="What changed: name -> [before, after]; secrets by their names alone.")
+    detail = serializers.SerializerMethodField(help_text="What changed: name -> [before, after]; secrets by their names alone.")
 
     def get_actor(self, event: Any) -> str | None:
         return event.actor.get_username() if event.actor else None
+
+    def get_detail(self, event: Any) -> dict[str, Any]:
+        return {name: value for name, value in event.detail.items() if name != "sync_count"}  # of every team

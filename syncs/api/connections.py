@@ -191,7 +191,7 @@ class Connections(Resource):
     @operation("What was done to it", scope=Scope.READ, permission=VIEW, shape=ConnectionEventShape, is_page=True)
     def history(self, request: Request, id: str) -> Response:
         connection = self.find(Connection.objects.all(), id)
-        return self.paged(request, connection_reading.history(connection), order=("-id",))
+        return self.paged(request, connection_reading.history(connection, user_of(request)), order=("-id",))
 
     def _fill(self, connection: Connection, given: dict[str, Any]) -> connection_saving.NewSecrets:
         connection.name = given.get("name", connection.name)

@@ -9,6 +9,7 @@ from syncs.api.configuration import Configuration
 from syncs.api.connection_kinds import ConnectionKinds, ConnectionPresets
 from syncs.api.connections import Connections
 from syncs.api.drift import Drift
+from syncs.api.error_rules import ErrorRules
 from syncs.api.keys import Keys
 from syncs.api.me import Me
 from syncs.api.run_steps import Log, Steps
@@ -34,6 +35,7 @@ RESOURCES: list[tuple[str, type[Resource]]] = [
     (f"connections/(?P<connection_id>{ID})/try", Trials),
     (f"connections/(?P<connection_id>{ID})", Schemas),
     (f"syncs/(?P<sync_id>{ID})/drift", Drift),
+    ("error-rules", ErrorRules),
     ("me", Me),
     ("keys", Keys),
     ("service-accounts", ServiceAccounts),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from syncs.choices import ConnectionRole
 from syncs.models import AuditEvent, Connection
-from syncs.services import audit, connection_kinds, connection_tests, connections, credentials, logins
+from syncs.services import access, audit, connection_kinds, connection_tests, connections, credentials, logins
 from syncs.services.connection_tests import LastTest
 
 if TYPE_CHECKING:
@@ -69,5 +70,8 @@ def warning(connection: Connection) -> str:
     return credentials.expiry_text(connection, timezone.now())
 
 
-def history(connection: Connection) -> Any:
-    return AuditEvent.objects.filter(target_type="connection", target_id=connection.pk).select_related("actor")
+def history(connection: Connection, user: User) -> QuerySet[AuditEvent]:
+    """What was done to it, newest first; which row of a sync was taken to try it only for those who may see the sync."""
+    found = audit.history(connection)
+    ids = access.visible_sync_ids(user)
+    return found if ids is None else found.filter(~Q(act="row_taken") | Q(act="row_taken", detail__sync_id__in=ids))

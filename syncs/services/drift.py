@@ -18,8 +18,8 @@ from django.utils import timezone
 from syncs.engine import schema_drift
 from syncs.engine.schema_drift import Touch
 from syncs.errors import ConfigError
-from syncs.models import AuditEvent, FieldMapping, SchemaChange, SchemaSnapshot, Sync
-from syncs.services import audit, schema_store, touches, versions
+from syncs.models import AuditEvent, Connection, FieldMapping, SchemaChange, SchemaSnapshot, Sync
+from syncs.services import access, audit, schema_store, touches, versions
 from syncs.signals import sync_switched
 
 if TYPE_CHECKING:
@@ -136,9 +136,13 @@ def settle(sync: Sync, *, by: User | None, door: str) -> bool:
 
 def is_previewed(sync: Sync) -> bool:
     """A preview of the sync as it is now, made after the last break, showed no problem. Up to two queries."""
+    return _is_after_break(sync) and sync.previewed_digest == versions.digest_of(versions.snapshot(sync))
+
+
+def _is_after_break(sync: Sync) -> bool:
     if sync.drift_since is None or sync.previewed_at is None or sync.previewed_at < sync.drift_since:
         return False
-    return bool(sync.previewed_digest) and sync.previewed_digest == versions.digest_of(versions.snapshot(sync))
+    return bool(sync.previewed_digest)
 
 
 def acknowledge(sync: Sync, *, by: User, reason: str, door: str) -> bool:
@@ -176,6 +180,17 @@ def drifted() -> list[Sync]:
     """Syncs whose reprocess waits for a preview; usually none. One query, and two more for each that has a preview."""
     found = Sync.objects.filter(drift_since__isnull=False).select_related("source", "destination").order_by("pk")
     return [sync for sync in found if is_held(sync)]
+
+
+def drifted_at(connection: Connection, user: User) -> list[Sync]:
+    """Syncs that write there, have drifted, and that the user may see; each with ``is_held``. Three queries."""
+    chosen = Sync.objects.active().filter(destination=connection, drift_since__isnull=False).order_by("drift_since", "pk")
+    found = list(access.scoped(chosen, user, by="pk").select_related("source", "destination"))
+    pictures = versions.snapshots(found) if found else {}
+    for sync in found:
+        is_same = _is_after_break(sync) and sync.previewed_digest == versions.digest_of(pictures[sync.pk])
+        sync.is_held = not is_same  # type: ignore[attr-defined]
+    return found
 
 
 def is_held(sync: Sync) -> bool:

@@ -16,7 +16,7 @@ from syncs.destinations.ruled import ASSIGNABLE
 from syncs.errors import ErrorType
 from syncs.models import Connection, ErrorRule
 from syncs.services import error_rules
-from syncs.services.error_rules import Draft, Place
+from syncs.services.error_rules import Draft, Place, RuleRefusedError
 
 FIELDS = ("name", "statuses", "codes", "text", "error_type", "is_permanent", "advice", "is_enabled")
 PERMANENCE = (
@@ -52,6 +52,18 @@ def place(values: Mapping[str, str]) -> Place | None:
         return Place(found) if found is not None else None
     kind = values.get("kind", "").strip()
     return Place(kind=kind) if kind in dict(registry.kinds()) else None
+
+
+def chosen(connection_id: int | None, kind: str) -> Place:
+    """Named by one of the two. Raises ``RuleRefusedError``."""
+    if bool(connection_id) == bool(kind):
+        text = "Give the connection or the kind that the rules are for, and not both."
+        raise RuleRefusedError(text, [Issue("connection", text)])
+    found = place({"connection": str(connection_id)} if connection_id else {"kind": kind})
+    if found is None:
+        text = "There is no such destination."
+        raise RuleRefusedError(text, [Issue("connection" if connection_id else "kind", text)])
+    return found
 
 
 def read(values: Mapping[str, str], where: Place, *, pk: int | None = None) -> Written:

@@ -98,24 +98,29 @@ class ObjectPage:
     watch: SchemaWatch | None
 
 
-def one(connection: Connection, name: str, user: User, *, number: int | None = None, text: str = "") -> ObjectPage:
-    """``number``: an older version; ``text``: only fields whose name or label holds it. Eight queries at most."""
+def one(
+    connection: Connection, name: str, user: User, *, number: int | None = None, text: str = "", most: int = FIELDS_SHOWN
+) -> ObjectPage:
+    """``number``: an older version; ``text``: only fields whose name or label holds it, ``most`` of them. Eight queries at
+    most."""
     newest = schema_store.current(connection, name)
     snapshot = newest
-    if number is not None and newest is not None and number != newest.number:
+    if number is not None and (newest is None or number != newest.number):
         snapshot = SchemaSnapshot.objects.filter(connection=connection, object_name=name, number=number).first()
     versions = SchemaSnapshot.objects.filter(connection=connection, object_name=name).defer("fields").select_related("taken_by")
     fields = schema_store.fields(snapshot) if snapshot else []
     wanted = text.casefold()
     matching = [field for field in fields if wanted in field.name.casefold() or wanted in field.label.casefold()]
     matching.sort(key=lambda field: (not field.is_key, not field.is_required))
-    changes = list(SchemaChange.objects.filter(snapshot=snapshot)[: CHANGES_SHOWN + 1]) if snapshot else []
+    changes = (
+        list(SchemaChange.objects.filter(snapshot=snapshot).select_related("snapshot")[: CHANGES_SHOWN + 1]) if snapshot else []
+    )
     return ObjectPage(
         name=name,
         snapshot=snapshot,
         newest_number=newest.number if newest else 0,
         versions=list(versions.order_by("-number")[:VERSIONS_SHOWN]),
-        fields=matching[:FIELDS_SHOWN],
+        fields=matching[:most],
         field_count=len(fields),
         match_count=len(matching),
         changes=changes[:CHANGES_SHOWN],

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from syncs.choices import SyncMode
 from syncs.engine.hashing import canonical_body
+from syncs.engine.strict_json import strict_loads
 from syncs.errors import ConfigError
 from syncs.models import Connection, Sync
 from syncs.records import Operation
-from syncs.services import access, audit, masks, previews
+from syncs.services import access, audit, masks, previews, trials
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -45,6 +46,13 @@ def rows(connection: Connection, sync_id: str, user: User) -> list[TrialRow]:
     return made
 
 
+def taken_draft(connection: Connection, sync_id: int, key: str, user: User, *, door: str) -> trials.Draft:
+    """The same as a draft. Raises ``DraftRefusedError`` as well."""
+    form = taken(connection, str(sync_id), key, user, door=door)
+    fields = [name for name in form["key_fields"].split(", ") if name]
+    return trials.written(connection, form["object"], Operation(form["operation"]), key, strict_loads(form["payload"]), fields)
+
+
 def taken(connection: Connection, sync_id: str, key: str, user: User, *, door: str = "admin") -> dict[str, str]:
     """The form filled with one row, its values in the clear; who took it is told in the connection's history."""
     sync = _sync(connection, sync_id, user)
@@ -53,7 +61,7 @@ def taken(connection: Connection, sync_id: str, key: str, user: User, *, door: s
         raise ConfigError(f"The row “{key}” is not in the warehouse any more.", field="sync")
     if row.payload is None:
         raise ConfigError(row.error.message if row.error else "The row cannot be sent.", field="sync")
-    audit.record("row_taken", connection, by=user, door=door, detail={"sync": sync.name, "key": key})
+    audit.record("row_taken", connection, by=user, door=door, detail={"sync": sync.name, "sync_id": sync.pk, "key": key})
     mode = SyncMode(sync.mode)
     return {
         "object": sync.destination_object,

@@ -6,6 +6,7 @@ ledger.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
@@ -61,22 +62,43 @@ class DraftRefusedError(ConfigError):
 def draft(connection: Connection, form: Mapping[str, str]) -> Draft:
     """From what was typed: ``object``, ``operation``, ``key``, ``payload``, ``key_fields``. Raises ``DraftRefusedError``."""
     issues: list[Issue] = []
-    object_name = form.get("object", "").strip()
-    known = connections.objects(connection)
-    if not object_name or (known and object_name not in known):
-        issues.append(Issue("object", "Choose an object of this connection." if known else "Name the object, here a table."))
     try:
         operation = Operation(form.get("operation", ""))
     except ValueError:
         operation = Operation.UPSERT
         issues.append(Issue("operation", "Choose an operation."))
     payload = _payload(form.get("payload", ""), issues)
-    key = form.get("key", "").strip() or str(next(iter(payload.values()), ""))
+    fields = [name for name in form.get("key_fields", "").replace(",", " ").split() if name]
+    return _draft(connection, form.get("object", ""), operation, form.get("key", ""), payload, fields, issues)
+
+
+def written(
+    connection: Connection, object_name: str, operation: Operation, key: str, payload: Mapping[str, Any], fields: list[str]
+) -> Draft:
+    """From what a program gives. Raises ``DraftRefusedError``."""
+    issues: list[Issue] = []
+    exact = _payload(json.dumps(payload, ensure_ascii=False), issues)
+    return _draft(connection, object_name, operation, key, exact, fields, issues)
+
+
+def _draft(
+    connection: Connection,
+    name: str,
+    operation: Operation,
+    key: str,
+    payload: dict[str, Any],
+    fields: list[str],
+    issues: list[Issue],
+) -> Draft:
+    object_name, known = name.strip(), connections.objects(connection)
+    if not object_name or (known and object_name not in known):
+        words = "Choose an object of this connection." if known else "Name the object, here a table."
+        issues.insert(0, Issue("object", words))
+    key = key.strip() or str(next(iter(payload.values()), ""))
     if not issues and (not key or key_problem(key)):
         issues.append(Issue("key", "Give a row key of at most 255 characters; it stands for the row in addresses."))
     if issues:
         raise DraftRefusedError(issues)
-    fields = [name for name in form.get("key_fields", "").replace(",", " ").split() if name]
     return Draft(object_name, operation, key, payload, {"key_fields": fields} if fields else {}, uuid4().hex)
 
 
