@@ -131,6 +131,11 @@ directus: $(VENV)/.installed-dev $(DIRECTUS)/.installed ## Install Directus and 
 bench: $(VENV)/.installed-dev ## Measure the engine (ARGS="engine --json")
 	@$(BIN)/python -m bench $(or $(ARGS),engine)
 
+.PHONY: client
+client: $(VENV)/.installed-dev ## Write the typed Python client of the API to build/, and check its types
+	@$(MANAGE) api_client --output build/redrive_client.py
+	@$(BIN)/mypy --strict --no-error-summary build/redrive_client.py
+
 .PHONY: clean
 clean: ## Remove the demo's data, caches and environments
 	rm -rf var .venv .venv312 staticfiles build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,6 +15,7 @@ from syncs.rest.resources import Resource
 from syncs.rest.shapes import Shape, StrictBoolean, StrictText
 from syncs.rest.signed import Signed, SignedCall, SignedSchema
 from syncs.services import triggering
+from syncs.services.run_requests import KEYS_MOST
 from syncs.signatures import ID
 
 _ABOUT = (
@@ -29,10 +30,10 @@ _ABOUT = (
 class TriggerCallShape(Shape):
     full = StrictBoolean(required=False, default=False, help_text="Send every row, also what is unchanged.")
     keys = serializers.ListField(
-        child=StrictText(max_length=triggering.LONGEST_KEY, trim_whitespace=False),
+        child=StrictText(max_length=255, trim_whitespace=False),
         required=False,
         min_length=1,
-        max_length=triggering.MOST_KEYS,
+        max_length=KEYS_MOST,
         help_text="Only the rows of these row keys.",
     )
     detail = StrictText(

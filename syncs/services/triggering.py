@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from syncs.errors import ConfigError, RedriveError
 from syncs.models import Run, Sync, SyncTrigger, TriggerCall
 from syncs.secrets import SecretsError
 from syncs.services import audit, runs
+from syncs.services.run_requests import Wanted
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -32,8 +34,7 @@ CALLS_PER_MINUTE = 60  # of one trigger
 BODY_MAX = 64 * 1024
 SKEW = timedelta(minutes=5)
 REMEMBERED = timedelta(days=7)  # senders by Standard Webhooks try again for about three days, under the same id
-MOST_KEYS, LONGEST_KEY, LONGEST_DETAIL = 1000, 255, 120
-SHORT_KEYS = 100  # so few rows go to the fast queue
+LONGEST_DETAIL = 120
 LONGEST_NAME = 120
 EDITABLE = ("name", "is_enabled")
 _LETTERS = string.ascii_lowercase + string.digits
@@ -173,13 +174,14 @@ class Started:
 
 
 def start(trigger: SyncTrigger, *, call_id: str, is_full: bool = False, keys: Sequence[str] = (), detail: str = "") -> Started:
-    """Queue a run for a signed call, once for each id. Raises ``ConfigError`` where the trigger or the sync does not run."""
+    """Queue a run for a signed call, once for each id. Raises ``ConfigError`` for a key that no row can have, and where the
+    trigger or the sync does not run."""
     now = timezone.now()
     before = TriggerCall.objects.filter(trigger=trigger, call_id=call_id).first()
     if before is not None:
         return Started(before.run_id, is_repeat=True)
     try:
-        run = _start(trigger, call_id, _options(is_full, keys), detail)
+        run = _start(trigger, call_id, Wanted(is_full, keys=keys).options(trigger.sync), detail)
     except IntegrityError:  # the same call came twice at the same moment
         before = TriggerCall.objects.filter(trigger=trigger, call_id=call_id).first()
         if before is None and not SyncTrigger.objects.filter(pk=trigger.pk).exists():
@@ -200,15 +202,10 @@ def _start(trigger: SyncTrigger, call_id: str, options: Mapping[str, Any], detai
         raise ConfigError(f"The trigger “{trigger.name}” is switched off. Switch it on at its sync.")
     call = TriggerCall.objects.create(trigger=trigger, call_id=call_id)
     said = f"{trigger.name}: {detail}" if detail else trigger.name
-    is_short = 0 < len(options.get("keys", ())) <= SHORT_KEYS
+    is_short = 0 < len(options.get("keys", ())) <= settings.RETL["SHORT_RUN_ROWS"]
     call.run = runs.request(sync=trigger.sync, trigger=Trigger.WEBHOOK, options=options, detail=said, is_short=is_short)
     call.save(update_fields=["run"])
     return call.run
-
-
-def _options(is_full: bool, keys: Sequence[str]) -> dict[str, Any]:
-    chosen = list(dict.fromkeys(keys))
-    return {**({"full": True} if is_full else {}), **({"keys": chosen} if chosen else {})}
 
 
 def _note(trigger: SyncTrigger, now: datetime, outcome: str) -> None:

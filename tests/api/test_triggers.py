@@ -134,6 +134,7 @@ def test_large_body_is_refused_before_it_is_read(trigger: tuple[SyncTrigger, str
         ({"keys": []}, "keys"),
         ({"keys": [1]}, "keys"),
         ({"keys": ["x" * 256]}, "keys"),
+        ({"keys": [" "]}, "keys"),
         ({"detail": "x" * 121}, "detail"),
     ],
 )
