@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from dlq.api.correcting import Correcting
 from dlq.api.entry_filters import EntryFilters, position
+from dlq.api.entry_resource import VIEW
 from dlq.api.entry_shapes import (
     CarryingStepShape,
     CursorQueryShape,
@@ -35,8 +36,6 @@ from syncs.rest.operations import operation
 from syncs.rest.problems import RefusedError
 from syncs.rest.resources import user_of
 from syncs.services import versions
-
-VIEW = "dlq.view_dlqentry"
 
 
 class DeadLetters(Correcting):

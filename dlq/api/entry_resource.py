@@ -10,12 +10,18 @@ from dlq.services import edits, entry_detail
 from syncs.rest import etags
 from syncs.rest.problems import NotFoundError
 from syncs.rest.resources import Resource, user_of
+from syncs.rest.rights import demand
 from syncs.services import access
+
+VIEW = "dlq.view_dlqentry"
 
 
 class EntryResource(Resource):
+    """Whoever acts on a dead letter must be one who may see dead letters, as in the console."""
+
     def entry(self, request: Request, pk: str) -> DLQEntry:
         """With all that is said of it. Raises ``NotFoundError``, also for one of a sync that the caller does not see."""
+        demand(request, VIEW)
         found = entry_detail.find(int(pk), user_of(request))
         if found is None:
             raise NotFoundError("No dead letter of that number")
@@ -23,6 +29,7 @@ class EntryResource(Resource):
 
     def rows(self, request: Request) -> DLQEntryQuerySet:
         """Those that the caller sees."""
+        demand(request, VIEW)
         return access.scoped(DLQEntry.objects.all(), user_of(request))
 
     @staticmethod

@@ -25,6 +25,7 @@ from syncs.connectors import Issue
 from syncs.rest.operations import operation
 from syncs.rest.problems import InvalidError
 from syncs.rest.resources import Resource, user_of
+from syncs.rest.rights import demand
 from syncs.services import access
 
 VIEW, CHANGE = "dlq.view_fingerprintrule", "dlq.change_fingerprintrule"
@@ -88,6 +89,7 @@ class GroupingRules(Resource):
         return self._saved(request, rule, is_done)
 
     def _rules(self, request: Request) -> Any:
+        demand(request, VIEW)
         found = FingerprintRule.objects.select_related("sync", "target", "created_by")
         return access.scoped(found, user_of(request))
 
@@ -96,6 +98,7 @@ class GroupingRules(Resource):
         return self.one(request, rule, location=location)
 
     def _draft(self, request: Request) -> Draft:
+        demand(request, "dlq.view_errorgroup")
         given = dict(self.given)
         group = group_list.visible(user_of(request)).filter(pk=given.pop("group_id")).first()
         if group is None:

@@ -35,6 +35,7 @@ from syncs.rest import etags
 from syncs.rest.operations import operation
 from syncs.rest.problems import InvalidError, NotFoundError, RefusedError
 from syncs.rest.resources import Resource, user_of
+from syncs.rest.rights import demand
 from syncs.rest.shapes import Shape, StrictText
 
 VIEW, ANNOTATE = "dlq.view_errorgroup", "dlq.annotate_dlqentry"
@@ -231,12 +232,14 @@ class ErrorGroups(Resource):
     # --- shared
 
     def _group(self, request: Request, pk: str) -> ErrorGroup:
+        demand(request, VIEW)  # for acts as well, as in the console
         found = group_detail.find(int(pk), user_of(request))
         if found is None:
             raise NotFoundError("No error group of that number")
         return found
 
     def _edited(self, request: Request, pk: str, act: Callable[..., GroupAct], **values: Any) -> Response:
+        demand(request, VIEW)
         with self.edited(request, group_list.visible(user_of(request)), pk, _etag):
             return self._acted(request, pk, act, **values)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 
 from dlq.choices import Door, EntryStatus, ReprocessMode
@@ -126,6 +127,25 @@ def test_of_many_clients_one_wins_and_the_others_are_told() -> None:
     entry.group.refresh_from_db()
     entry.refresh_from_db()
     assert entry.group.open_count == (0 if entry.status == EntryStatus.DISCARDED else 1)
+
+
+def test_right_to_act_without_the_right_to_see_is_no_right() -> None:
+    entry, user = make_entry(), person("viewer")
+    user.groups.clear()
+    user.user_permissions.set(
+        Permission.objects.filter(
+            codename__in=("discard_dlqentry", "annotate_dlqentry", "add_errorrule", "change_fingerprintrule")
+        )
+    )
+    client = Caller(user)
+    assert said(client.post(at(entry, "/discard"), {"reason": "x"}))[:2] == (403, "forbidden")
+    assert said(client.put(at(entry, "/note"), {"note": "x"}, headers={"If-Match": "*"}))[:2] == (403, "forbidden")
+    assert said(client.get(at(entry, "/suggested-error-rule")))[:2] == (403, "forbidden")
+    group = f"/api/v1/error-groups/{entry.group_id}"
+    assert said(client.post(f"{group}/acknowledge"))[:2] == (403, "forbidden")
+    assert said(client.put(f"{group}/note", {"note": "x"}, headers={"If-Match": "*"}))[:2] == (403, "forbidden")
+    draft = {"group_id": entry.group_id, "kind": "split", "pattern": "{value}"}
+    assert said(client.post("/api/v1/grouping-rules/preview", draft))[:2] == (403, "forbidden")
 
 
 def test_key_of_somebody_else_is_named_in_the_history() -> None:
