@@ -16,6 +16,11 @@ def about() -> Mapping[str, int | str]:
     return _about.get()
 
 
+def also(**ids: int | str) -> None:
+    """Within ``working_on``: lines carry these from here on."""
+    _about.set({**_about.get(), **ids})
+
+
 def take_over(known: Mapping[str, int | str]) -> None:
     """At the beginning of a thread: what the thread that started it was about."""
     _about.set(known)

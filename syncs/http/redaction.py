@@ -32,6 +32,7 @@ _TOKENS = re.compile(
     r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"  # JSON web token
     r"|\b(?:sk|pk|rk|pat|whsec|xox[abprs]|gh[opsur]|glpat|dstok|shpat)[-_][A-Za-z0-9_=.-]{10,}"
     r"|\bAKIA[0-9A-Z]{16}\b"
+    r"|\brd_[a-z0-9]{12}_[A-Za-z0-9_-]{10,}"  # a key of our own API
     r"|(?<![A-Za-z0-9_/+-])(?=[A-Za-z0-9_+/-]*[a-z])(?=[A-Za-z0-9_+/-]*[A-Z])(?=[A-Za-z0-9_+/-]*[0-9])[A-Za-z0-9_+-]{32,}={0,2}"
 )
 

@@ -16,6 +16,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from syncs import log_context
 from syncs.choices import Scope
 from syncs.connectors import Issue
 from syncs.models import ApiKey
@@ -57,6 +58,10 @@ class Resource(viewsets.ViewSet):
 
     # --- before
 
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with log_context.working_on():  # what ``initial`` adds ends with the request
+            return super().dispatch(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         self._allowance: Allowance | None = None
         try:
@@ -65,7 +70,10 @@ class Resource(viewsets.ViewSet):
             self._count(request, f"ip:{request.META.get('REMOTE_ADDR', '')}")
             raise
         self._count(request, caller_of(request))
-        audit.acting_key.set(request.auth.prefix if isinstance(request.auth, ApiKey) else "")
+        prefix = request.auth.prefix if isinstance(request.auth, ApiKey) else ""
+        audit.acting_key.set(prefix)
+        if prefix:
+            log_context.also(api_key=prefix)
         self.check_permissions(request)
 
     def _count(self, request: Request, caller: str) -> None:

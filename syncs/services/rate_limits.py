@@ -28,6 +28,11 @@ class Allowance:
     is_exceeded: bool
 
 
+def sweep(now: datetime) -> int:
+    """Forget who has not called for an hour. Returns how many."""
+    return ApiWindow.objects.filter(minute__lt=int(now.timestamp()) // 60 - 60).delete()[0]
+
+
 def count(caller: str, *, limit: int, now: datetime) -> Allowance:
     """Count one request: a single statement, so that of two at the same moment both are counted."""
     seconds = int(now.timestamp())

@@ -14,7 +14,7 @@ from django.utils import timezone
 from syncs import log_context
 from syncs.models import Run
 from syncs.secrets import SecretsError
-from syncs.services import chain_firings, heartbeats, markers, runs, schedules, schema_watch, triggering
+from syncs.services import chain_firings, heartbeats, markers, runs, schedules, schema_watch, sweeping, triggering
 from syncs.services.leases import DRAIN, Claim, draining_on_signals
 from syncs.signals import idled, ticked
 
@@ -45,7 +45,8 @@ def tick() -> Tick:
     heartbeats.beat(heartbeats.TICK, note=worker_name())
     ticked.send_robust(sender=Tick)
     triggering.forget(timezone.now())
-    schema_watch.ring_due()  # last: nobody waits for it
+    schema_watch.ring_due()  # last: nobody waits for it, nor for what is forgotten
+    sweeping.sweep_due()
     return done
 
 

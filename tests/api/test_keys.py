@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from syncs.models import ApiKey, AuditEvent, IdempotentRequest, ServiceAccount, Team
-from syncs.services import api_keys
+from retl_project.logs import LineFormatter
+from syncs import log_context
+from syncs.models import ApiKey, ApiWindow, AuditEvent, Heartbeat, IdempotentRequest, ServiceAccount, Team
+from syncs.services import api_keys, sweeping, worker
 from tests import seeds
 from tests.api.kit import Caller, caller, key_of, person, said
 
@@ -265,3 +268,44 @@ def test_me_of_a_person_signed_in() -> None:
     assert "syncs.view_sync" in me["permissions"]
     assert "dlq:raw" in me["scopes"]
     assert said(caller(None).get("/api/v1/me"))[0] == 401
+
+
+# --- what is left behind
+
+
+def test_tick_forgets_once_an_hour_what_is_over() -> None:
+    client, old = caller("operator"), timezone.now() - timedelta(hours=25)
+    for number in range(2):
+        client.post("/api/v1/tags", {"name": f"t{number}"}, headers={"Idempotency-Key": f"k{number}"})
+    IdempotentRequest.objects.filter(key="k0").update(created_at=old)
+    ApiWindow.objects.create(caller="ip:203.0.113.7", minute=int(old.timestamp()) // 60, count=3)
+    worker.tick()
+    assert list(IdempotentRequest.objects.values_list("key", flat=True)) == ["k1"]
+    assert not ApiWindow.objects.filter(caller="ip:203.0.113.7").exists()
+    IdempotentRequest.objects.update(created_at=old)
+    worker.tick()
+    assert IdempotentRequest.objects.exists()  # not within the same hour
+    Heartbeat.objects.filter(name="sweep").update(at=timezone.now() - timedelta(hours=2))
+    assert [sweeping.sweep_due(), sweeping.sweep_due()] == [True, False]
+    assert not IdempotentRequest.objects.exists()
+
+
+def test_log_names_the_prefix_of_a_key_and_never_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    text = key_of(person("operator"))
+    seen: list[dict[str, Any]] = []
+
+    class Spy(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(dict(log_context.about()))
+
+    spy = Spy()
+    logging.getLogger("syncs.services.idempotency").addHandler(spy)
+    with pytest.MonkeyPatch.context() as patch:
+        logger = logging.getLogger("syncs.services.idempotency")
+        patch.setattr("syncs.services.tags.saved", lambda *_, **__: logger.warning("saved with %s", text))
+        with_key(text).post("/api/v1/tags", {"name": "x"})
+    logging.getLogger("syncs.services.idempotency").removeHandler(spy)
+    assert seen == [{"api_key": text[3:15]}]
+    assert log_context.about() == {}
+    formatted = LineFormatter("{message}", style="{").format(next(one for one in caplog.records if "saved with" in one.message))
+    assert text[16:] not in formatted
