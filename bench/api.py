@@ -87,7 +87,8 @@ def addresses() -> dict[str, list[str]]:
         "text in groups": [f"{urlencode({'q': text})}" for text in ("allowed options", "larger than")],
     }
     found = {f"{name}: first page": [f"{LIST}?{query}" for query in queries] for name, queries in lists.items()}
-    deep = {f"{name}: deep page": [_deep(query) for query in queries[:5]] for name, queries in lists.items()}
+    below = {f"{name}: deep page": [_deep(query) for query in queries[:5]] for name, queries in lists.items()}
+    deep = {name: [one for one in pages if one] for name, pages in below.items() if any(pages)}
     return found | deep | {
         "500 rows: first page": [f"{LIST}?limit=500"],
         "row key": [f"{LIST}?key={key}" for key in keys],
@@ -100,7 +101,7 @@ def addresses() -> dict[str, list[str]]:
 
 
 def _deep(query: str) -> str:
-    """The page below the 50,000th of this list; where it is shorter, the one at its middle."""
+    """The page below the 50,000th of this list; where it is shorter, the one at its middle; empty: nothing is in it."""
     from django.contrib.auth.models import User
     from django.test import RequestFactory
     from django.utils import timezone
@@ -113,9 +114,14 @@ def _deep(query: str) -> str:
     user: Any = User.objects.get(username="bench")
     settled = selection.parse(parse_qs(query), user=user).filter.at(timezone.now())
     rows = settled.entries().order_by("-last_failed_at", "-id").only("last_failed_at")
-    place = rows[DEEP : DEEP + 1].first() or rows[rows.count() // 2]
+    found = list(rows[DEEP : DEEP + 1])
+    if not found:
+        middle = rows.count() // 2
+        found = list(rows[middle : middle + 1])
+    if not found:
+        return ""
     cursor = paging.wanted(RequestFactory().get(f"{LIST}?{query}")).cursor(
-        {"at": str(Position.of(place)), **EntryFilters.kept(settled)}
+        {"at": str(Position.of(found[0])), **EntryFilters.kept(settled)}
     )
     return f"{LIST}?{query}&{urlencode({'cursor': cursor})}"
 
