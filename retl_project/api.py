@@ -33,5 +33,5 @@ def _router() -> SimpleRouter:
 urlpatterns: list[URLPattern | URLResolver] = [
     path("openapi.json", Document.as_view(), name="api-document"),
     path("", include(_router().urls)),
-    re_path(r"^(?P<rest>.*)$", nowhere),
+    re_path(r"^(?P<rest>[\s\S]*)$", nowhere),
 ]

@@ -79,6 +79,7 @@ def test_unknown_and_wrong_inputs_are_named() -> None:
     assert said(client.get(TAGS, {"limit": "0"}))[2].keys() == {"limit"}
     assert said(client.get(f"{TAGS}/999"))[:2] == (404, "not_found")
     assert said(client.get("/api/v1/nowhere"))[:2] == (404, "not_found")
+    assert said(client.get("/api/v1/tags/a%0Ab/c"))[:2] == (404, "not_found")
     assert said(client.put(TAGS, {}))[:2] == (405, "method_not_allowed")
     assert not Tag.objects.exists()
 
