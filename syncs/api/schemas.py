@@ -107,10 +107,11 @@ class Schemas(Resource):
         name="connections_fields_replace",
     )
     def replace_fields(self, request: Request, connection_id: str) -> Response:
-        connection, name = self._destination(connection_id), self.given["object"]
+        connection, name = self._connection(connection_id), self.given["object"]
         with transaction.atomic():
             Connection.objects.select_for_update(no_key=True).only("pk").get(pk=connection.pk)  # versions come one by one
             etags.demand(request, etag_of(schema_store.current(connection, name)))
+            self._refuse_source(connection)
             found = schemas.typed(connection, name, self.given["fields"], by=user_of(request), door=API)
         return self._refreshed(request, found)
 
@@ -180,9 +181,12 @@ class Schemas(Resource):
 
     def _destination(self, connection_id: str) -> Connection:
         found = self._connection(connection_id)
-        if found.role != ConnectionRole.DESTINATION:
-            raise RefusedError(f"“{found}” is a source: only destinations have fields to be written.")
+        self._refuse_source(found)
         return found
+
+    def _refuse_source(self, connection: Connection) -> None:
+        if connection.role != ConnectionRole.DESTINATION:
+            raise RefusedError(f"“{connection}” is a source: only destinations have fields to be written.")
 
     def _refreshed(self, request: Request, found: schemas.Refresh) -> Response:
         seen = [sync for sync in found.syncs if access.may_see(user_of(request), sync.pk)]

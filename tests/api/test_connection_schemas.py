@@ -96,6 +96,9 @@ def test_fields_typed_by_hand_are_kept_once_nobody_else_has(target: Target) -> N
     fields = [{"name": "email", "type": "string", "is_key": True, "max_length": 80, "options": ["a", "b", "a"]}]
     etag = client.get(address, {"object": "contacts"})["ETag"]
     assert said(client.put(address, {"object": "contacts", "fields": fields}))[0] == 428
+    source = f"/api/v1/connections/{target.sync.source_id}/fields"
+    assert said(client.put(source, {"object": "x", "fields": fields}))[0] == 428
+    assert said(client.put(source, {"object": "x", "fields": fields}, headers={"If-Match": "*"}))[0] == 409
     answer = client.put(address, {"object": "contacts", "fields": fields}, headers={"If-Match": etag})
     assert answer.status_code == 200, answer.content
     kept = SchemaSnapshot.objects.get()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 from cryptography.fernet import Fernet
 
 from syncs.models import AuditEvent, Connection, Team
 from tests import seeds
-from tests.api.kit import caller, said
+from tests.api.kit import Caller, caller, person, said
+from tests.contracts.servers.oauth import CLIENT_ID, CLIENT_SECRET, OAuth
 
 pytestmark = pytest.mark.django_db
 ROOT = "/api/v1/connections"
@@ -226,3 +229,31 @@ def test_missing_connection_and_foreign_methods() -> None:
         assert said(client.get(f"{ROOT}/999{path}"))[:2] == (404, "not_found")
     assert said(client.post(f"{ROOT}/999/check"))[:2] == (404, "not_found")
     assert said(client.delete(f"{ROOT}/999"))[0] == 405
+
+
+def test_login_leads_to_the_destination_from_a_browser_and_over_the_console_with_a_key() -> None:
+    oauth = OAuth()
+    with oauth.server:
+        secrets = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        made = Connection.objects.create(name="CRM", role="destination", kind="http", config=oauth.config(), secrets=secrets)
+        assert caller("viewer").get(f"{ROOT}/{made.pk}").json()["can_log_in"] is True
+        with_key = caller("admin").post(f"{ROOT}/{made.pk}/login")
+        assert with_key.status_code == 200, with_key.content
+        assert (with_key.json()["opens"], with_key.json()["url"]) == (
+            "console", f"http://testserver/admin/syncs/connection/{made.pk}/",
+        )  # fmt: skip
+        browser = Caller(None)
+        browser.force_login(person("admin"))
+        away = browser.post(f"{ROOT}/{made.pk}/login").json()
+        assert away["opens"] == "destination"
+        assert CLIENT_SECRET not in str(away)
+        back = urlsplit(requests.get(away["url"], allow_redirects=False, timeout=10).headers["Location"])
+        assert browser.get(f"{back.path}?{back.query}").status_code == 302
+    made.refresh_from_db()
+    assert made.secrets["access_token"] == "access-1-of-the-test"
+
+
+def test_login_of_a_person_where_there_is_none_is_refused(crm: Connection) -> None:
+    assert said(caller("admin").post(f"{ROOT}/{crm.pk}/login"))[:2] == (409, "refused")
+    source = Connection.objects.create(name="Warehouse", role="source", kind="sqlite")
+    assert said(caller("admin").post(f"{ROOT}/{source.pk}/login"))[:2] == (409, "refused")
