@@ -134,7 +134,8 @@ class ResourceSchema(AutoSchema):
         return name.replace("Shape", "")
 
     def get_request_serializer(self) -> Any:
-        return self._about.takes
+        about = self._about
+        return dict.fromkeys(about.upload, OpenApiTypes.BINARY) if about.upload else about.takes
 
     def get_filter_backends(self) -> list[Any]:
         return []
@@ -175,7 +176,8 @@ class ResourceSchema(AutoSchema):
         found: dict[Any, Any] = {}
         if about.file:
             for kind in (about.file,) if isinstance(about.file, str) else about.file:
-                found[(about.status, kind)] = OpenApiTypes.BINARY
+                # A file of JSON or YAML is described as what it holds, for whoever checks answers by their type.
+                found[(about.status, kind)] = OpenApiTypes.ANY if kind in _READ else OpenApiTypes.BINARY
         elif about.shape is None:
             found[about.status] = OpenApiResponse(None, description="Done.")
         else:
@@ -259,6 +261,7 @@ def _envelope(shape: ShapeType, is_page: bool) -> Any:
     return inline_serializer(name, {"data": shape(many=True), "meta": (PagedShape if is_page else NoMetaShape)()})
 
 
+_READ = ("application/json", "application/yaml")  # files whose text can be read as values
 _SPARSE = {"type": "object", "additionalProperties": True}
 
 
