@@ -104,18 +104,14 @@ class ResourceSchema(AutoSchema):
         return [self._resource.tag or "Other"]
 
     def get_operation_id(self) -> str:
-        """``syncs_list``, ``syncs_pause``: of the address without numbers, and what is done."""
+        """``syncs_list``, ``syncs_pause``: of the address that was registered, and the method that answers."""
         if self._about.name:
             return self._about.name
-        parts = [part for part in self.path.strip("/").split("/")[2:] if not part.startswith("{")]
+        prefix = str(self._resource.basename or "").removeprefix("api-")
+        words = [part for part in prefix.split("/") if part and not part.startswith("(")]
         action = str(self._resource.action)
-        words = [part.replace("-", "_").replace(".", "_") for part in parts]
-        verb = {"retrieve": "get", "partial_update": "update", "destroy": "delete"}.get(action, action)
-        if words and words[-1] == verb:
-            words.pop()
-        usual = ("list", "get", "create", "update", "delete", "replace")
-        tail = verb if verb in usual or verb not in "_".join(words) else {"GET": "get", "POST": "create"}.get(self.method, verb)
-        return "_".join([*words, tail])
+        verb = {"retrieve": "get", "partial_update": "update", "destroy": "delete", "update": "replace"}.get(action, action)
+        return "_".join([*words, verb]).replace("-", "_").replace(".", "_")
 
     def get_summary(self) -> str:
         return self._about.summary
