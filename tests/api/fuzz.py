@@ -78,9 +78,8 @@ class Api:
             "--phases", phases, "--max-examples", str(examples), "--exclude-checks", LEFT_OUT, "--continue-on-failure",
             "--workers", "1", "--no-color", "--no-shrink", "--warnings", "off", "--output-truncate", "true",
             "--suppress-health-check", "all", "--report", "ndjson", "--report-ndjson-path", str(report),
-            "--generation-database", "none",
         ]  # fmt: skip
-        command += ["--generation-deterministic"] if seed is None else ["--seed", str(seed)]
+        command += ["--generation-deterministic"] if seed is None else ["--seed", str(seed), "--generation-database", "none"]
         command += ["--max-time", str(seconds)] if seconds else []
         command += ["--include-operation-id-regex", only] if only else ["--exclude-operation-id-regex", ENDS_KEYS]
         if role != "anonymous":
