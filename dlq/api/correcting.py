@@ -150,10 +150,11 @@ class Correcting(EntryActing):
             demand(request, REVEAL)
 
     def _told(self, request: Request, entry: DLQEntry) -> Response:
+        etag = self.etag_of(entry)  # before what is shown: never newer than that
         found = entry_detail.detail(entry, now=versions.snapshot(entry.sync))
         edit = found.edit
         if edit is None:
             raise NotFoundError("No correction waits. Nothing of that kind")
         about = {name: getattr(edit, name) for name in ("id", "created_at", "created_by", "reason")}
         shown = {**about, "is_current": found.is_edit_current, "changes": found.edit_diff}
-        return self.one(request, shown, etag=self.etag_of(entry))
+        return self.one(request, shown, etag=etag)

@@ -236,8 +236,9 @@ class AlertRules(Resource):
 
     def _one(self, request: Request, id: int, *, location: str = "") -> Response:
         rule = self._found(request, str(id))
+        etag = etag_of(rule)  # before what is shown: never newer than that
         line = rule_list.lines_of([rule], user_of(request), timezone.now())[0]
-        return self.one(request, line, etag=etag_of(rule), location=location)
+        return self.one(request, line, etag=etag, location=location)
 
 
 def _rules(user: User) -> QuerySet[AlertRule]:

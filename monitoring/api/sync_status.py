@@ -139,6 +139,7 @@ class SyncStatuses(Resource):
         return self.one(request, {"past": _week(page.past), "tried": _week(page.tried)})
 
     def _shown(self, request: Request, sync: Sync) -> Response:
+        etag = etag_of(sync)  # before what is shown: never newer than that
         page = thresholds.page(sync, timezone.now())
         found = {
             "sync_id": sync.pk,
@@ -148,7 +149,7 @@ class SyncStatuses(Resource):
             "updated_at": page.policy.updated_at if page.policy else None,
             "updated_by": page.policy.updated_by.get_username() if page.policy and page.policy.updated_by else None,
         }
-        return self.one(request, found, etag=etag_of(sync))
+        return self.one(request, found, etag=etag)
 
 
 def etag_of(sync: Sync) -> str:

@@ -88,10 +88,11 @@ class Schemas(Resource):
         connection, name = self._destination(connection_id), self.asked["object"]
         wanted = self.asked.get("version")
         user = user_of(request)
+        etag = etag_of(schema_store.current(connection, name))  # before what is shown: never newer than that
         found = schema_overview.one(connection, name, user, number=wanted, text=self.asked.get("q", ""), most=MAX_FIELDS)
         if wanted is not None and found.snapshot is None:
             raise NotFoundError("No such version")
-        return self.one(request, found, etag=etag_of(schema_store.current(connection, name)))
+        return self.one(request, found, etag=etag)
 
     @object_fields.mapping.put
     @operation(

@@ -80,6 +80,7 @@ class OfSync(Resource):
     """Endpoints of one sync that answer with the sync."""
 
     def told(self, request: Request, id: int | str, *, location: bool = False) -> Response:
+        # The ETag first: what is shown may be newer, and an edit is refused then; never older, or an edit would be lost.
+        etag = stamp(sync_edits.digest(self.find(seen(request), id)))
         sync = self.find(with_all(seen(request)), id)
-        where = f"/api/v1/syncs/{sync.pk}" if location else ""
-        return self.one(request, sync, etag=stamp(sync_edits.digest(sync)), location=where)
+        return self.one(request, sync, etag=etag, location=f"/api/v1/syncs/{sync.pk}" if location else "")

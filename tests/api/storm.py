@@ -8,6 +8,7 @@ what did not move, and on counts that do not agree afterwards.
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import random
 import statistics
@@ -30,6 +31,12 @@ from tests.faults.api import Api  # noqa: E402
 from tests.installation import Installation, Started, until  # noqa: E402
 
 CLIENTS, SYNCS, SHARED = 32, 4, 4
+KEY = base64.urlsafe_b64encode(b"storm-storm-storm-storm-storm-st").decode()
+PRODUCTION = {
+    "DEBUG": "0", "SECRET_KEY": "storm" * 12, "RETL_ENCRYPTION_KEYS": KEY,
+    "ALLOWED_HOSTS": "127.0.0.1", "SECURE_SSL_REDIRECT": "0", "RETL_ALLOWED_PRIVATE_NETWORKS": "127.0.0.0/8",
+    "RETL_API_REQUESTS_PER_MINUTE": "1000000", "LOG_LEVEL": "ERROR",
+}  # fmt: skip
 BAD = {number: {"code": "refused", "message": "not this one", "field": "name"} for number in range(1, ROWS, 6)}
 
 
@@ -39,7 +46,7 @@ class Storm:
         self.api = Api()
         self.api.bad = dict(BAD)
         self.api.server.__enter__()
-        self.redrive = Installation(kind, RETL_API_REQUESTS_PER_MINUTE="1000000", LOG_LEVEL="ERROR")
+        self.redrive = Installation(kind, **PRODUCTION)
         call = f"storm_world.make({self.api.server.url!r}, {SYNCS}, {CLIENTS + SHARED})"
         world = self.redrive.json(f"from tests.api import storm_world\nprint(json.dumps({call}))")
         self.syncs, self.tags, self.keys = world["syncs"], world["tags"], world["keys"]
@@ -87,11 +94,12 @@ class Storm:
             thread.join()
 
     def settle(self) -> None:
-        """Until no run is under way any more."""
+        """Until no operation and no run is under way any more."""
         client = Client(self, 0)
 
         def is_quiet() -> bool:
-            return not client.get("run", "/runs", {"status": ["queued", "running"], "limit": 1}).json()["data"]
+            active = {"status": ["queued", "running"], "limit": 1}
+            return not any(client.get("run", path, active).json()["data"] for path in ("/operations", "/runs"))
 
         until(is_quiet, 300, "the end of the runs")
 
@@ -174,14 +182,17 @@ class Client:
     def act(self) -> None:
         """On few of them, so that they collide."""
         entry = self.dice.choice(self.storm.entries[:: max(1, len(self.storm.entries) // 25)])
-        act, body = self.dice.choice(
-            [("discard", {"reason": "storm"}), ("reopen", {}), ("reprocess", {}), ("note", {"note": f"{self.dice.random()}"})]
-        )
-        answer = self.post(act, f"/dead-letters/{entry}/{act}", body)
+        act, body = self.dice.choice([("discard", {"reason": "storm"}), ("reopen", {}), ("reprocess", {}), ("note", {})])
+        if act == "note":
+            etag = self.get("look", f"/dead-letters/{entry}").headers["ETag"]
+            note = {"note": f"{self.number} {self.dice.random()}"}
+            answer = self._call(act, "PUT", f"/dead-letters/{entry}/note", json=note, headers={"If-Match": etag})
+        else:
+            answer = self.post(act, f"/dead-letters/{entry}/{act}", body)
         if answer.status_code in (200, 202):
             with self.storm.lock:
                 self.storm.done[act] += 1
-        elif answer.status_code != 409:
+        elif answer.status_code not in (409, 412):
             raise AssertionError(f"{act}: {answer.status_code} {answer.text[:200]}")
 
     def page(self) -> None:
