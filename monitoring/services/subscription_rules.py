@@ -91,6 +91,8 @@ def problems(choices: Choices, channels: Mapping[int, Channel], *, email: str) -
         if choice.is_active:
             for name, text in _of_choice(choice, choices.quiet, channels, email, is_zone_good="timezone" not in found):
                 found.setdefault(f"{follows}-{name}", text)
+        elif choice.channel_id is not None and choice.channel_id not in channels:
+            found.setdefault(f"{follows}-channel", _of_channel(choice.channel_id, channels))
     return found
 
 

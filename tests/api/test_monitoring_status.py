@@ -160,6 +160,7 @@ def test_subscriptions_are_read_changed_and_replaced() -> None:
         ({"owned": {"digest": "daily", "by_email": False}}, "owned.digest"),
         ({"owned": {"by_email": True}}, "owned.by_email"),
         ({"owned": {"channel_id": 99999}}, "owned.channel_id"),
+        ({"all": {"is_active": False, "channel_id": 99999}}, "all.channel_id"),
         ({"fallback_id": 99999}, "fallback_id"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"quiet_from": "22:00"}, "quiet_until"),
