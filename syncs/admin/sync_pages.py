@@ -16,7 +16,7 @@ from syncs.console import charts, formats, links, words
 from syncs.console.version_diff import by_field, differences
 from syncs.errors import ErrorType, RedriveError
 from syncs.models import Run, Sync, SyncVersion
-from syncs.services import access, overview, schedules
+from syncs.services import access, overview, schedules, starts
 
 if TYPE_CHECKING:
     from syncs.admin.syncs import SyncAdmin
@@ -93,7 +93,8 @@ def status_chips(counts: dict[str, int], selected: list[str]) -> list[dict[str, 
 def _find(page: SyncAdmin, request: HttpRequest, pk: int) -> Sync:
     acts.demand(page.has_view_permission(request))
     related = ("source", "destination", "owner", "team", "current_version", "watch")  # the last: what judged it keeps
-    sync = access.scoped(Sync.objects.select_related(*related).with_tags(), request.user, by="pk").filter(pk=pk).first()
+    rows = starts.with_starts(Sync.objects.select_related(*related).with_tags())
+    sync = access.scoped(rows, request.user, by="pk").filter(pk=pk).first()
     if sync is None:
         raise Http404(f"There is no sync {pk}.")
     return sync
