@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from dlq.models import SavedView
-from syncs.models import Connection, FieldMapping, Sync
+from syncs.models import AuditEvent, Connection, FieldMapping, Sync
 from tests import seeds
 from tests.security import walk
 from tests.syncs.admin_forms import errors, posted
@@ -75,6 +75,7 @@ def test_view_only_staff_can_read_but_not_act(world: SimpleNamespace):
     for route, address, answer in walk.walked(client, world, "POST"):
         if route.name in OWN_DESK:
             assert SavedView.objects.filter(owner__username="vera", is_shared=False).delete()[0] == 1, address
+            assert AuditEvent.objects.filter(actor__username="vera", target_type="savedview").delete()[0] == 1, address
             continue
         is_page_for_reading = route.name.endswith(READ_ONLY_PAGES) or not route.name
         if answer.status_code < 400 and route.name not in FOR_ANYBODY_SIGNED_IN and not is_page_for_reading:
