@@ -28,6 +28,7 @@ CHOOSABLE = (
     Event.DLQ_GREW,
     Event.OPERATION_FINISHED,
 )
+_OF_RUNS = (Event.RUN_FINISHED, Event.DLQ_GREW, Event.GROUP_NEW, Event.GROUP_REGRESSED)  # told when a run ends
 _LOOK_BACK = timedelta(minutes=15)  # of a tick, for what no signal told
 _MOST = 200  # runs that a tick looks at
 
@@ -105,7 +106,7 @@ def status_changed(change: StatusChange) -> int:
 
 def run_finished(run_id: int) -> int:
     """A run has ended: itself, what it added to the dead letters, and error groups that came up or came back in it."""
-    chosen = choosers(Event.RUN_FINISHED, Event.DLQ_GREW, Event.GROUP_NEW, Event.GROUP_REGRESSED)
+    chosen = choosers(*_OF_RUNS)
     if not chosen:
         return 0
     run = Run.objects.select_related("sync").filter(pk=run_id, status__in=RUN_TERMINAL).first()
@@ -166,14 +167,12 @@ def catch_up(now: datetime) -> int:
 
 
 def _untold_runs(now: datetime, chosen: list[Channel]) -> list[Run]:
-    of_runs = [one for one in chosen if {Event.RUN_FINISHED, Event.DLQ_GREW} & set(one.events)]
+    of_runs = [one for one in chosen if set(_OF_RUNS) & set(one.events)]
     if not of_runs:
         return []
     newest = Run.objects.order_by("-pk").values_list("pk", flat=True)[:_MOST]
     ended = Run.objects.filter(pk__in=list(newest), status__in=RUN_TERMINAL, finished_at__gt=now - _LOOK_BACK)
-    told = Delivery.objects.filter(
-        channel__in=of_runs, event__in=(Event.RUN_FINISHED, Event.DLQ_GREW), created_at__gt=now - 2 * _LOOK_BACK
-    )
+    told = Delivery.objects.filter(channel__in=of_runs, event__in=_OF_RUNS, created_at__gt=now - 2 * _LOOK_BACK)
     known = set(told.exclude(run=None).values_list("run_id", flat=True))
     return [run for run in ended.select_related("sync").order_by("pk") if run.pk not in known]
 

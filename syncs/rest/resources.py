@@ -43,7 +43,7 @@ class Resource(viewsets.ViewSet):
     lookup_value_regex = ID
     lookup_field = "id"
     tag: ClassVar[str] = ""  # the heading in the document
-    requests_per_minute: ClassVar[int] = 0  # of one caller; 0: as many as the settings say
+    requests_per_minute: ClassVar[int] = 0  # of a caller who is known; 0: as many as the settings say
     given: dict[str, Any]
     asked: dict[str, Any]
     order: Sequence[str]
@@ -78,7 +78,8 @@ class Resource(viewsets.ViewSet):
 
     def _count(self, request: Request, caller: str) -> None:
         now = timezone.now()
-        limit = self.requests_per_minute or settings.RETL["API_REQUESTS_PER_MINUTE"]
+        is_known = not caller.startswith("ip:")
+        limit = (is_known and self.requests_per_minute) or settings.RETL["API_REQUESTS_PER_MINUTE"]
         found = rate_limits.count(caller, limit=limit, now=now)
         self._allowance = found
         if found.is_exceeded:

@@ -181,6 +181,7 @@ def test_calls_of_one_trigger_are_limited(trigger: tuple[SyncTrigger, str], monk
             break
     assert answers[-1].status_code == 429
     assert int(answers[-1]["Retry-After"]) >= 1
+    assert said(call(trigger[0], signatures.new_secret()))[:2] == GENERIC  # of the address, not of the trigger
 
 
 def test_key_is_no_signature(trigger: tuple[SyncTrigger, str]) -> None:

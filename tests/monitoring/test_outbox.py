@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 from django_q.models import OrmQ
 
+from dlq.models import ErrorGroup
 from monitoring.channels.base import Message
 from monitoring.choices import DeliveryState, Event, Severity
 from monitoring.models import Channel, Delivery, StatusChange
@@ -91,5 +92,14 @@ def test_a_tick_tells_of_a_run_whose_signal_was_lost(sync: Sync, django_assert_n
     with django_assert_num_queries(1):
         assert events.catch_up(timezone.now()) == 0
     channel(events=["run.finished"])
+    assert events.catch_up(run.finished_at) == 1
+    assert events.catch_up(run.finished_at) == 0
+
+
+def test_a_tick_tells_who_hears_of_error_groups_alone(sync: Sync):
+    run = seeds.run(sync, "partial", read=10, refused=2)
+    seeds.entries(run, 2)
+    ErrorGroup.objects.update(first_run=run)
+    channel(events=["group.new"])
     assert events.catch_up(run.finished_at) == 1
     assert events.catch_up(run.finished_at) == 0
