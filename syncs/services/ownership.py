@@ -182,6 +182,7 @@ def _close(run: Run) -> None:
     _announce(run.pk)
 
 
+@transaction.atomic
 def end_queued(run: Run, reason: str, *, by_id: int | None = None) -> bool:
     """Cancel a run that waits. False: it does not wait any more."""
     asked: dict[str, Any] = {} if by_id is None else {"cancel_requested_by_id": by_id}
