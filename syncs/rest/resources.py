@@ -90,6 +90,10 @@ class Resource(viewsets.ViewSet):
                 headers={"Retry-After": str(found.reset)},
             )
 
+    def raise_uncaught_exception(self, exc: Exception) -> None:
+        """As it is: DRF looks for a renderer first, which is chosen later here, and its own fault would hide this one."""
+        raise exc
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         answer = super().finalize_response(request, response, *args, **kwargs)
         found = getattr(self, "_allowance", None)

@@ -174,6 +174,16 @@ def test_limits_are_told_and_kept(settings: Any) -> None:
     assert answers[-1]["X-RateLimit-Remaining"] == "0"
 
 
+def test_fault_of_ours_shows_itself_to_developers(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    settings.DEBUG = True
+    monkeypatch.setattr("syncs.rest.paging.page", broken)
+    with pytest.raises(ZeroDivisionError):
+        caller("viewer").get(TAGS)
+
+
 def test_session_needs_its_csrf_token() -> None:
     client = Caller(None)
     client.force_login(person("operator"))
