@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from requests.adapters import HTTPAdapter
 
 from syncs.choices import RunStatus, Trigger
 from syncs.models import Run, Tag
@@ -26,6 +27,20 @@ from tests.factories import World
 pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = (Path(settings.BASE_DIR) / "docs" / "recipes.md").read_text()
 Play = Callable[[str], "str | int | None"]
+
+
+@pytest.fixture(autouse=True)
+def unkept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is kept would keep a thread of the server, and its connection to the database."""
+    send = HTTPAdapter.send
+
+    def alone(adapter: HTTPAdapter, *given: Any, **more: Any) -> Any:
+        answer = send(adapter, *given, **more)
+        assert answer.content is not None  # read to its end
+        adapter.close()
+        return answer
+
+    monkeypatch.setattr(HTTPAdapter, "send", alone)
 
 
 @pytest.fixture
