@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.db import transaction
@@ -90,7 +90,7 @@ class Resource(viewsets.ViewSet):
                 headers={"Retry-After": str(found.reset)},
             )
 
-    def raise_uncaught_exception(self, exc: Exception) -> None:
+    def raise_uncaught_exception(self, exc: Exception) -> NoReturn:
         """As it is: DRF looks for a renderer first, which is chosen later here, and its own fault would hide this one."""
         raise exc
 
