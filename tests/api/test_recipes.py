@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from requests.adapters import HTTPAdapter
+from django.core.servers.basehttp import ServerHandler
 
 from syncs.choices import RunStatus, Trigger
 from syncs.models import Run, Tag
@@ -31,16 +31,14 @@ Play = Callable[[str], "str | int | None"]
 
 @pytest.fixture(autouse=True)
 def unkept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that is kept would keep a thread of the server, and its connection to the database."""
-    send = HTTPAdapter.send
+    """One request for each connection: one that is kept would keep a thread of the server, and its way to the database."""
+    real = ServerHandler.cleanup_headers
 
-    def alone(adapter: HTTPAdapter, *given: Any, **more: Any) -> Any:
-        answer = send(adapter, *given, **more)
-        assert answer.content is not None  # read to its end
-        adapter.close()
-        return answer
+    def closing(handler: Any) -> None:
+        handler.headers["Connection"] = "close"
+        real(handler)
 
-    monkeypatch.setattr(HTTPAdapter, "send", alone)
+    monkeypatch.setattr(ServerHandler, "cleanup_headers", closing)
 
 
 @pytest.fixture
